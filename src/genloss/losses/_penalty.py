@@ -1,0 +1,218 @@
+"""The contract of the penalties that look at the critic."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, final
+
+import torch
+from torch import Tensor
+
+from genloss.losses._checks import at_least_float32, floating, not_empty, same_kind, same_shape
+from genloss.losses.card import Loss
+
+__all__ = ["Critic", "CriticView", "Penalty", "safe_norm"]
+
+Critic = Callable[[Tensor], Tensor]
+"""Maps samples `(batch, ...)` to scores `(batch, ...)`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CriticView:
+    """What a penalty may look at: the critic, the samples, and scores that the caller already has.
+
+    Args:
+        critic: maps samples to scores `(batch, ...)`.
+        real: real samples `(batch, ...)`.
+        fake: as many generated samples, same shape.
+        rng: where random numbers come from.
+        real_scores: the critic's scores of `real`, whose graph reaches `real`; None where the critic is still to run.
+        fake_scores: the same for `fake`.
+        state: the memory of a penalty that has one.
+    """
+
+    critic: Critic
+    real: Tensor
+    fake: Tensor
+    rng: torch.Generator
+    real_scores: Tensor | None = None
+    fake_scores: Tensor | None = None
+    state: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def scores(self, samples: Tensor) -> Tensor:
+        """Returns the critic's scores in float32 or better, `(batch, ...)`, taking those handed over where it can.
+
+        `real` and `fake` are detached for the critic; a point made from them keeps the graph that it has.
+        """
+        scores = self._given(samples)
+        if scores is None:
+            own = samples is self.real or samples is self.fake
+            with torch.autocast(samples.device.type, enabled=False):
+                scores = self.critic(at_least_float32(samples.detach() if own else samples))
+        _check_scores(scores, samples)
+        return at_least_float32(scores)
+
+    def gradient(self, samples: Tensor) -> Tensor:
+        """Returns the gradient of each sample's mean score in that sample, flat, `(batch, values)`.
+
+        Gradients are enabled and autocast is disabled inside. Under `torch.no_grad()` the result carries no graph.
+        """
+        keep_graph = torch.is_grad_enabled()
+        given = self._given(samples)
+        with torch.enable_grad(), torch.autocast(samples.device.type, enabled=False):
+            if given is None:
+                samples = at_least_float32(samples.detach()).requires_grad_()
+                scores = self.critic(samples)
+            else:
+                scores = given
+                _check_graph(scores, samples)
+            _check_scores(scores, samples)
+            total = (scores.flatten(1).mean(1) if scores.ndim > 1 else scores).sum()
+            gradient: Tensor | None = None
+            if total.requires_grad:
+                (gradient,) = torch.autograd.grad(
+                    total, samples, create_graph=keep_graph, retain_graph=True, allow_unused=True
+                )
+        if gradient is None:
+            raise ValueError(
+                "the critic's scores do not depend on its samples, so they have no gradient there; expected scores "
+                "computed from these very samples, with no detach or no_grad between."
+            )
+        return gradient.flatten(1)
+
+    def uniform(self) -> Tensor:
+        """Returns one uniform number per sample, `(batch, 1, ..., 1)`, drawn on the generator's device."""
+        real = at_least_float32(self.real)
+        shape = (real.shape[0],) + (1,) * (real.ndim - 1)
+        return torch.rand(shape, generator=self.rng, dtype=real.dtype, device=self.rng.device).to(real.device)
+
+    def interpolates(self) -> Tensor:
+        """Returns a point on the line from each fake to its real sample, one weight per sample, detached."""
+        real, fake = at_least_float32(self.real.detach()), at_least_float32(self.fake.detach())
+        return torch.lerp(fake, real, self.uniform())
+
+    def jitter(self, samples: Tensor, deviation: float) -> Tensor:
+        """Returns the samples with Gaussian noise of this standard deviation, in float32 or better, detached."""
+        samples = at_least_float32(samples.detach())
+        noise = torch.randn(samples.shape, generator=self.rng, dtype=samples.dtype, device=self.rng.device)
+        return samples + deviation * noise.to(samples.device)
+
+    def _given(self, samples: Tensor) -> Tensor | None:
+        """Returns the scores handed over for exactly this tensor of samples."""
+        if samples is self.real and self.real_scores is not None:
+            return self.real_scores
+        return self.fake_scores if samples is self.fake else None
+
+
+def _check_scores(scores: Tensor, samples: Tensor) -> None:
+    """Raises unless there is one score (or one map of scores) a sample."""
+    floating(scores=scores)
+    if scores.ndim == 0 or scores.shape[0] != samples.shape[0]:
+        raise ValueError(
+            f"the critic's scores have shape {tuple(scores.shape)} for samples of shape {tuple(samples.shape)}, "
+            "expected one score a sample: (batch, ...)."
+        )
+
+
+def _check_graph(scores: Tensor, samples: Tensor) -> None:
+    """Raises unless a gradient of scores handed over can be taken, in full precision."""
+    if not samples.requires_grad:
+        raise ValueError(
+            "the samples whose scores were handed over do not require a gradient; call samples.requires_grad_() "
+            "before the critic's forward pass, or leave the scores out."
+        )
+    if scores.dtype in (torch.float16, torch.bfloat16):
+        raise TypeError(
+            f"the scores handed over have dtype {scores.dtype}, expected float32 or better: a gradient norm loses its "
+            "precision there; run the critic outside autocast, or leave the scores out."
+        )
+
+
+class Penalty(Loss, ABC):
+    r"""A term on the critic's behaviour at chosen points, added to its loss with a weight.
+
+    `points` names where the critic is looked at: `real`, `fake`, `interpolates` (between the two) or `noise` (around
+    a point). A caller that already has the scores of `real` or `fake` hands them over, so that the critic is not run
+    twice: it must set `requires_grad` on those samples before its forward pass, and run the critic outside autocast.
+    Without them the penalty runs the critic itself, on detached samples, in float32 or better.
+
+    A critic with patch scores has their mean as its score. A penalty with a memory starts it with `init_state()`; the
+    caller keeps it, hands it over as `state`, and replaces it by what `next_state` returns after each update.
+
+    Class attributes:
+        points: where the critic is looked at.
+        space: `latents` says that the samples to hand over are latents, and the critic that after the generator.
+
+    A subclass writes one method, `_penalty(view)`.
+    """
+
+    family: ClassVar[str] = "penalty"
+    points: ClassVar[frozenset[str]]
+    space: ClassVar[Literal["samples", "latents"]] = "samples"
+
+    @final
+    def __call__(
+        self,
+        critic: Critic,
+        real: Tensor,
+        fake: Tensor,
+        rng: torch.Generator,
+        *,
+        real_scores: Tensor | None = None,
+        fake_scores: Tensor | None = None,
+        state: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Returns the penalty per sample, without its weight.
+
+        Args:
+            critic: maps samples to scores `(batch, ...)`.
+            real: real samples `(batch, ...)`.
+            fake: as many generated samples, same shape, dtype and device.
+            rng: where random numbers come from.
+            real_scores: the critic's scores of `real`, whose graph reaches `real`; None runs the critic.
+            fake_scores: the same for `fake`.
+            state: the memory of a penalty that has one; None starts it anew.
+
+        Returns:
+            `(batch,)`; differentiable in the critic's parameters.
+
+        Raises:
+            TypeError: a tensor is not floating, dtypes or devices differ, or the scores handed over are of half
+                precision.
+            ValueError: a tensor is empty, shapes differ, or the scores do not depend on the samples.
+        """
+        floating(real=real, fake=fake)
+        not_empty(real=real, fake=fake)
+        same_shape(real=real, fake=fake)
+        same_kind(real=real, fake=fake)
+        view = CriticView(
+            critic=critic,
+            real=real,
+            fake=fake,
+            rng=rng,
+            real_scores=real_scores,
+            fake_scores=fake_scores,
+            state=self.init_state() if state is None else state,
+        )
+        return self._penalty(view)
+
+    def init_state(self) -> dict[str, Tensor]:
+        """Returns the memory before the first update: scalars by name, empty for most penalties."""
+        return {}
+
+    def next_state(self, state: Mapping[str, Tensor], real_scores: Tensor, fake_scores: Tensor) -> dict[str, Tensor]:
+        """Returns the memory after an update of the critic on these scores, detached."""
+        return dict(state)
+
+    @abstractmethod
+    def _penalty(self, view: CriticView) -> Tensor:
+        """Returns the penalty per sample, `(batch,)`."""
+
+
+def safe_norm(gradient: Tensor) -> Tensor:
+    """Returns the Euclidean norm of every row, with gradient 0 (not NaN) where the norm is 0."""
+    squared = gradient.square().sum(1)
+    positive = squared > 0
+    return torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)

@@ -1,0 +1,119 @@
+"""Adversarial losses whose samples see each other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from genloss.losses import _references as source
+from genloss.losses._adversarial import AdversarialLoss, adam
+from genloss.losses.card import Card, Equilibrium, Reference
+
+__all__ = ["RelativisticAverage", "SoftmaxGAN"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelativisticAverage(AdversarialLoss):
+    r"""Each sample is judged against the mean score of the other side's batch.
+
+    $$L_D=\zeta(-(a_r-\bar a_f))+\zeta(a_f-\bar a_r),\qquad L_G=\zeta(a_r-\bar a_f)+\zeta(-(a_f-\bar a_r))$$
+
+    Means run over the batch, separately at every patch. Less noisy than one random pair, but its value depends on
+    the batch: small batches bias it. Prefer `RelativisticPaired` with R1 and R2.
+
+    Example:
+        >>> import torch
+        >>> RelativisticAverage().discriminator(torch.zeros(2), torch.zeros(2))
+        tensor([1.3863, 1.3863])
+
+    Source: Jolicoeur-Martineau 2019, section 4 (RaSGAN).
+    """
+
+    generator_needs_real: ClassVar[bool] = True
+    couples_batch: ClassVar[bool] = True
+    card: ClassVar[Card] = Card(
+        name="relativistic_average",
+        aliases=("ragan",),
+        formula={
+            "discriminator": r"\zeta(-(a_r-\bar a_f))+\zeta(a_f-\bar a_r)",
+            "generator": r"\zeta(a_r-\bar a_f)+\zeta(-(a_f-\bar a_r))",
+        },
+        minimised_by="The critic minimises the cross-entropy of 'more real than the average fake' and 'less real than "
+        "the average real sample'; the generator that of the opposite.",
+        when="As relativistic, where single pairs are too noisy and batches are large.",
+        fails="Biased at small batches; diverges without a gradient penalty; needs real scores in the generator's "
+        "update.",
+        references=(source.JOLICOEUR_2019.at("section 4"),),
+        paper=adam(2e-4, 0.5, 0.999),
+    )
+
+    def _discriminator(self, a_r: Tensor, a_f: Tensor) -> Tensor:
+        return softplus(a_f.mean(0) - a_r) + softplus(a_f - a_r.mean(0))
+
+    def _generator(self, a_f: Tensor, a_r: Tensor | None) -> Tensor:
+        assert a_r is not None
+        return self._discriminator(a_f, a_r)
+
+    def equilibrium(self, *, batch: int = 1) -> Equilibrium:
+        """Returns 2 log 2 for both players at any constant score."""
+        return Equilibrium(score=None, discriminator=2.0 * math.log(2.0), generator=2.0 * math.log(2.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftmaxGAN(AdversarialLoss):
+    r"""A softmax over all samples of the batch, real and fake: who is the real one?
+
+    $$L_D=\log Z-a_r,\qquad L_G=\log Z-\tfrac12(a_r+a_f),\qquad Z=\sum_{x\in B_r\cup B_f}e^{a(x)}$$
+
+    Per sample; the batch means are the cross-entropies with targets $1/\lvert B_r\rvert$ on real samples
+    (discriminator) and $1/\lvert B\rvert$ on all (generator). Its value depends on the batch size: $\log 2\lvert
+    B_r\rvert$ at equilibrium. No sample's gradient exceeds its share of the batch. It fails like the cross-entropy
+    losses, and near the equilibrium its generator hardly moves: the gradient is 0 where all scores are equal.
+
+    Example:
+        >>> import torch
+        >>> SoftmaxGAN().discriminator(torch.zeros(2), torch.zeros(2))
+        tensor([1.3863, 1.3863])
+
+    Source: Lin 2017, section 3.
+    """
+
+    generator_needs_real: ClassVar[bool] = True
+    couples_batch: ClassVar[bool] = True
+    card: ClassVar[Card] = Card(
+        name="softmax",
+        aliases=("softmax_gan",),
+        formula={
+            "discriminator": r"\log Z-\overline{a_r},\quad Z=\sum_{B_r\cup B_f}e^{a}",
+            "generator": r"\log Z-\tfrac12(\overline{a_r}+\overline{a_f})",
+        },
+        minimised_by="Both minimise the cross-entropy of a softmax over the batch: the discriminator with uniform "
+        "targets on the real samples, the generator with uniform targets on all.",
+        when="When outlying scores should not rule: every sample's gradient lies within its share of the batch.",
+        fails="Its value depends on the batch size; needs real scores in the generator's update.",
+        references=(
+            Reference(
+                authors="Lin",
+                year=2017,
+                title="Softmax GAN",
+                venue="arXiv",
+                url="https://arxiv.org/abs/1704.06191",
+            ),
+        ),
+    )
+
+    def _discriminator(self, a_r: Tensor, a_f: Tensor) -> Tensor:
+        return torch.cat((a_r, a_f)).logsumexp(0) - a_r
+
+    def _generator(self, a_f: Tensor, a_r: Tensor | None) -> Tensor:
+        assert a_r is not None
+        return torch.cat((a_r, a_f)).logsumexp(0) - 0.5 * (a_r + a_f)
+
+    def equilibrium(self, *, batch: int = 1) -> Equilibrium:
+        """Returns the logarithm of twice the batch size for both players at any constant score."""
+        return Equilibrium(score=None, discriminator=math.log(2.0 * batch), generator=math.log(2.0 * batch))

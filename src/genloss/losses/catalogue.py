@@ -1,0 +1,48 @@
+"""The catalogue: every loss by its name. A new class with a card is found by itself."""
+
+from __future__ import annotations
+
+import difflib
+
+from genloss.losses.card import Loss
+
+__all__ = ["catalogue", "find_loss"]
+
+
+def catalogue(family: str | None = None) -> dict[str, type[Loss]]:
+    """Returns every loss that has a card, by name, in the order of families and names.
+
+    Args:
+        family: keep only this family (`adversarial`, `penalty`, `constraint`, `distance`, `variational`, ...).
+
+    >>> "hinge" in catalogue("adversarial")
+    True
+    """
+    import genloss.losses  # noqa: F401  (its import defines the classes)
+
+    found: dict[str, type[Loss]] = {}
+    waiting: list[type[Loss]] = [Loss]
+    while waiting:
+        cls = waiting.pop()
+        waiting.extend(cls.__subclasses__())
+        if "card" in cls.__dict__ and cls.__module__.startswith("genloss.") and family in (None, cls.family):
+            found[cls.card.name] = cls
+    return dict(sorted(found.items(), key=lambda item: (item[1].family, item[0])))
+
+
+def find_loss(name: str, family: str | None = None) -> type[Loss]:
+    """Returns the loss class with this name or alias.
+
+    Raises:
+        KeyError: when no loss of the family has it, with the nearest name.
+
+    >>> find_loss("hinge").__name__
+    'Hinge'
+    """
+    known = catalogue(family)
+    for cls in known.values():
+        if name == cls.card.name or name in cls.card.aliases:
+            return cls
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
+    raise KeyError(f"there is no {family or 'known'} loss named {name!r}. {hint}")

@@ -1,0 +1,254 @@
+"""Likelihoods: the densities that a decoder parameterises."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from genloss.losses import _likelihood_references as source
+from genloss.losses._checks import at_least_float32, floating, not_empty
+from genloss.losses._references import NNDL
+from genloss.losses.card import Card, Loss, Reference
+
+__all__ = ["Bernoulli", "Gaussian", "Likelihood"]
+
+
+class Likelihood(Loss, ABC):
+    """The density $p(x|z)$ of the data given what the decoder puts out: a choice of its own beside the loss.
+
+    Let `values = parameters_per_value + shared_parameters`. The parameters of data `(batch, *data)` have shape
+    `(..., batch, *data)` when `values` is 1 and `(..., batch, *data, values)` otherwise; leading axes hold samples of
+    the latent. The values are independent given the latent. Constants are included, so that log-likelihoods of
+    different densities compare on the same data. A subclass writes `_log_prob`, `_mean` and `_sample`, elementwise.
+    """
+
+    family: ClassVar[str] = "likelihood"
+
+    @property
+    def parameters_per_value(self) -> int:
+        """How many numbers the decoder's network puts out for each value of the data."""
+        return 1
+
+    @property
+    def shared_parameters(self) -> int:
+        """How many scalars the decoder itself learns, appended to each value's parameters; start them at 0."""
+        return 0
+
+    @final
+    def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """Returns $\\log p(x|z)$, summed over the data axes.
+
+        Args:
+            x: data `(batch, *data)`, floating.
+            parameters: as the class says, floating.
+
+        Returns:
+            `(..., batch)`, nats, float32 or better.
+
+        Raises:
+            TypeError: a tensor is not floating.
+            ValueError: the shapes do not fit, or (checked on the CPU only, elsewhere it would wait for the device) `x`
+                is outside the density's support.
+        """
+        floating(x=x, parameters=parameters)
+        not_empty(x=x, parameters=parameters)
+        trailing = self._trailing_axis()
+        data = parameters.shape[:-1] if trailing else parameters.shape
+        if tuple(data[max(0, len(data) - x.ndim) :]) != tuple(x.shape):
+            wanted = ", ".join(str(size) for size in (*x.shape, *trailing))
+            raise ValueError(
+                f"parameters have shape {tuple(parameters.shape)} for data {tuple(x.shape)}, expected (..., {wanted}) "
+                f"for {type(self).__name__}; size the decoder's output by parameters_per_value."
+            )
+        if x.device.type == "cpu":
+            self._check_support(x)
+        value = self._log_prob(at_least_float32(x), self._split(parameters))
+        return value.sum(tuple(range(value.ndim - x.ndim + 1, value.ndim))) if x.ndim > 1 else value
+
+    @final
+    def mean(self, parameters: Tensor) -> Tensor:
+        """Returns the mean of the density, `(..., batch, *data)`: what to show as an image."""
+        return self._mean(self._split(parameters))
+
+    @final
+    def sample(self, parameters: Tensor, rng: torch.Generator) -> Tensor:
+        """Draws data `(..., batch, *data)` from the density."""
+        return self._sample(self._split(parameters), rng)
+
+    def _trailing_axis(self) -> tuple[int, ...]:
+        values = self.parameters_per_value + self.shared_parameters
+        return (values,) if values > 1 else ()
+
+    def _split(self, parameters: Tensor) -> tuple[Tensor, ...]:
+        floating(parameters=parameters)
+        parameters = at_least_float32(parameters)
+        trailing = self._trailing_axis()
+        if not trailing:
+            return (parameters,)
+        if parameters.ndim == 0 or parameters.shape[-1] != trailing[0]:
+            raise ValueError(
+                f"parameters have shape {tuple(parameters.shape)}, expected a last axis of {trailing[0]} for "
+                f"{type(self).__name__}."
+            )
+        return parameters.unbind(-1)
+
+    def _check_support(self, x: Tensor) -> None:
+        """Raises ValueError when `x` is outside the support."""
+
+    @abstractmethod
+    def _log_prob(self, x: Tensor, parameters: tuple[Tensor, ...]) -> Tensor: ...
+
+    @abstractmethod
+    def _mean(self, parameters: tuple[Tensor, ...]) -> Tensor: ...
+
+    @abstractmethod
+    def _sample(self, parameters: tuple[Tensor, ...], rng: torch.Generator) -> Tensor: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bernoulli(Likelihood):
+    r"""Binary values with the decoder's output as logits.
+
+    $$\log p(x|l)=x\,l-\zeta(l),\qquad \zeta(l)=\log(1+e^l)$$
+
+    Use it for binary data. Grey values in [0, 1] are accepted as probabilities, but the result is then a cross-entropy
+    and no log-density: do not compare it with numbers on binarised data. Taking logits, it keeps its gradient where a
+    probability would have rounded to 0 or 1.
+
+    Raises:
+        ValueError: data outside [0, 1].
+
+    Example:
+        >>> Bernoulli().log_prob(torch.tensor([[0.0, 1.0]]), torch.tensor([[20.0, 20.0]]))
+        tensor([-20.])
+
+    Source: Kingma & Welling 2014, appendix C.1.
+    """
+
+    card: ClassVar[Card] = Card(
+        name="bernoulli",
+        formula={"log_prob": r"x\,l-\zeta(l)"},
+        minimised_by="Decoder and encoder minimise its negative as the reconstruction term.",
+        when="For binary data, such as binarised digits.",
+        fails="On grey values in [0, 1] it is a cross-entropy, not a log-density: not comparable with numbers on "
+        "binary data.",
+        references=(source.KINGMA_2014.at("(11)"),),
+    )
+
+    def _check_support(self, x: Tensor) -> None:
+        low, high = float(x.min()), float(x.max())
+        if not (low >= 0.0 and high <= 1.0):
+            raise ValueError(
+                f"x lies in [{low:.4g}, {high:.4g}], expected [0, 1] for a Bernoulli density; rescale the data, for "
+                f"[-1, 1] by (x + 1) / 2."
+            )
+
+    def _log_prob(self, x: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
+        (logits,) = parameters
+        return x * logits - softplus(logits)
+
+    def _mean(self, parameters: tuple[Tensor, ...]) -> Tensor:
+        return parameters[0].sigmoid()
+
+    def _sample(self, parameters: tuple[Tensor, ...], rng: torch.Generator) -> Tensor:
+        return torch.bernoulli(parameters[0].sigmoid(), generator=rng)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaussian(Likelihood):
+    r"""Normal values around the decoder's output, with a fixed or a learned scale.
+
+    $$\log p(x|\mu,\sigma)=-\frac{(x-\mu)^2}{2\sigma^2}-\log\sigma-\frac12\log 2\pi$$
+
+    A learned scale is $\sigma=\sigma_\text{scale}\,e^{s}$ with the parameter $s$, kept above `minimum_scale` $m$ by
+    $\log\sigma=\log m+\zeta(\log\sigma-\log m)$: where a decoder could reproduce its data exactly, the density would
+    otherwise grow without bound. With a fixed scale of 1 this is the squared error, whose weight against the KL term is
+    then an arbitrary choice; `shared` learns it, and is the safe start. `predicted` learns one for each value and can
+    collapse onto constant pixels, down to the floor.
+
+    Args:
+        variance: `fixed`; `shared`, one scale that the decoder learns; or `predicted`, one for each value.
+        scale: the fixed standard deviation in the units of the data, positive; with a learned one, its value at $s=0$.
+        minimum_scale: the floor of a learned scale, positive and below `scale`.
+
+    Raises:
+        ValueError: a field is out of its range.
+
+    Example:
+        >>> Gaussian().log_prob(torch.zeros(1, 2), torch.zeros(1, 2))
+        tensor([-1.8379])
+
+    Source: Kingma & Welling 2014, appendix C.2; Rybkin, Daniilidis & Levine 2021, section 4; Qiu 2020, equation 13.28
+    (corrected).
+    """
+
+    card: ClassVar[Card] = Card(
+        name="gaussian",
+        aliases=("normal",),
+        formula={"log_prob": r"-\frac{(x-\mu)^2}{2\sigma^2}-\log\sigma-\frac12\log2\pi"},
+        minimised_by="Decoder and encoder minimise its negative as the reconstruction term.",
+        when="For continuous data; with variance=shared unless the noise of the data is known.",
+        fails="A fixed scale fixes the weight of the KL term, too large a one collapses the posterior; a predicted one "
+        "shrinks onto constant values.",
+        references=(
+            source.KINGMA_2014.at("(12)"),
+            Reference(
+                authors="Rybkin, Daniilidis, Levine",
+                year=2021,
+                title="Simple and Effective VAE Training with Calibrated Decoders",
+                venue="ICML",
+                url="https://arxiv.org/abs/2006.13202",
+            ),
+            NNDL.at("(13.28)"),
+        ),
+    )
+
+    variance: Literal["fixed", "shared", "predicted"] = "fixed"
+    scale: float = 1.0
+    minimum_scale: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if self.variance not in ("fixed", "shared", "predicted"):
+            raise ValueError(f"variance is {self.variance!r}, expected one of fixed, shared, predicted.")
+        if not 0.0 < self.scale < math.inf:
+            raise ValueError(f"scale is {self.scale}, expected a positive finite number.")
+        if not 0.0 < self.minimum_scale < math.inf:
+            raise ValueError(f"minimum_scale is {self.minimum_scale}, expected a positive finite number.")
+        if self.variance != "fixed" and self.minimum_scale >= self.scale:
+            raise ValueError(f"minimum_scale is {self.minimum_scale}, expected a number below scale={self.scale}.")
+
+    @property
+    def parameters_per_value(self) -> int:
+        """The mean, and with `predicted` also the log-scale."""
+        return 2 if self.variance == "predicted" else 1
+
+    @property
+    def shared_parameters(self) -> int:
+        """The log-scale, with `shared`."""
+        return 1 if self.variance == "shared" else 0
+
+    def log_scale(self, s: Tensor) -> Tensor:
+        r"""Returns $\log\sigma$ for the learned parameter `s`, above the floor."""
+        floor = math.log(self.minimum_scale)
+        return floor + softplus(s + (math.log(self.scale) - floor))
+
+    def _log_prob(self, x: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
+        constant = -0.5 * math.log(2.0 * math.pi)
+        if self.variance == "fixed":
+            return ((x - parameters[0]) / self.scale).square() * -0.5 + (constant - math.log(self.scale))
+        log_scale = self.log_scale(parameters[1])
+        return ((x - parameters[0]) * (-log_scale).exp()).square() * -0.5 - log_scale + constant
+
+    def _mean(self, parameters: tuple[Tensor, ...]) -> Tensor:
+        return parameters[0]
+
+    def _sample(self, parameters: tuple[Tensor, ...], rng: torch.Generator) -> Tensor:
+        mean = parameters[0]
+        noise = torch.empty_like(mean).normal_(generator=rng)
+        return mean + noise * (self.scale if self.variance == "fixed" else self.log_scale(parameters[1]).exp())

@@ -1,0 +1,125 @@
+"""Variational autoencoders: an inference network, a decoder, any variational loss, any decoder density."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from genloss.errors import InputError
+from genloss.losses import Bernoulli, DiagonalNormal, Likelihood, VariationalLoss
+from genloss.models.base import GenerativeModel, Player, Streams, Terms
+from genloss.models.prior import Prior
+
+__all__ = ["VAE"]
+
+
+class VAE(GenerativeModel):
+    r"""An inference network $q(z|x)$ and a decoder $p(x|z)$ that minimise one variational loss together.
+
+    $z = \mu + \sigma \odot \epsilon$ (NNDL 13.27); the decoder's density is a choice of its own. A `Bernoulli` decoder
+    reads data of range `value_range` as probabilities: it maps the range to [0, 1] and its means back.
+
+    Args:
+        encoder: maps `(batch, *shape)` to mean and log-variance, each `(batch, prior.dim)`.
+        generator: the decoder; maps `(batch, prior.dim)` to the likelihood's parameters `(batch, *shape[, values])`.
+        loss: the variational loss.
+        likelihood: the decoder's density.
+        prior: the prior of the latent.
+        value_range: lowest and highest value of the data, for a Bernoulli decoder.
+
+    Example:
+        >>> from genloss.losses import ELBO, Gaussian
+        >>> from genloss.networks import MLP, GaussianInference
+        >>> mlp = MLP(width=8, depth=1)
+        >>> encoder = GaussianInference(mlp.critic((2,), outputs=4))
+        >>> vae = VAE(encoder, mlp.generator(2, (2,), bounded=False), ELBO(), Gaussian(), Prior("normal", 2))
+        >>> tuple(vae.bound(torch.zeros(3, 2), torch.Generator().manual_seed(0)).shape)
+        (3,)
+
+    Source: Kingma & Welling 2014, algorithm 1; NNDL section 13.2.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        generator: nn.Module,
+        loss: VariationalLoss,
+        likelihood: Likelihood,
+        prior: Prior,
+        *,
+        value_range: tuple[float, float] = (0.0, 1.0),
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.generator = generator
+        self.loss = loss
+        self.likelihood = likelihood
+        self.prior = prior
+        self.low, self.high = value_range if isinstance(likelihood, Bernoulli) else (0.0, 1.0)
+        self.shared = nn.Parameter(torch.zeros(likelihood.shared_parameters)) if likelihood.shared_parameters else None
+        self.players = (Player("autoencoder", ""),)
+
+    def losses(self, player: str, x: Tensor, streams: Streams, turn: int) -> Terms:
+        """Returns the terms of the one player, `autoencoder`, on the batch `x`."""
+        if player != "autoencoder":
+            raise InputError(f"a VAE has no player {player!r}; its one player is autoencoder.")
+        posterior, u, log_likelihood = self._infer(x, streams.noise, self.loss.samples)
+        result = self.loss(posterior, DiagonalNormal.standard_like(posterior), u, log_likelihood, rng=streams.penalty)
+        terms = Terms()
+        for name, part in result.parts.items():
+            terms.note(name, part)
+        terms.note("bound", result.bound)
+        terms.add("loss", result.surrogate)
+        return terms
+
+    def _infer(self, x: Tensor, rng: torch.Generator, samples: int) -> tuple[DiagonalNormal, Tensor, Tensor]:
+        mean, log_variance = self.encoder(x)
+        posterior = DiagonalNormal(mean=mean, log_variance=log_variance)
+        u = posterior.sample(rng, samples)
+        return posterior, u, self.likelihood.log_prob(self._to_unit(x), self._decoder_output(u))
+
+    def _decoder_output(self, u: Tensor) -> Tensor:
+        """Decodes latents `(..., dim)` to the likelihood's parameters `(..., *shape[, values])`."""
+        out: Tensor = self.generator(self.prior.transform(u).flatten(0, -2))
+        out = out.reshape(*u.shape[:-1], *out.shape[1:])
+        if self.shared is None:
+            return out
+        own = [value.expand_as(out) for value in self.shared]
+        return torch.stack((out, *own), dim=-1)
+
+    def _to_unit(self, x: Tensor) -> Tensor:
+        return x if (self.low, self.high) == (0.0, 1.0) else (x - self.low) / (self.high - self.low)
+
+    def bound(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        """Returns the bound of log p(x) that the loss reports, `(batch,)` in nats."""
+        posterior, u, log_likelihood = self._infer(x, rng, self.loss.samples)
+        prior = DiagonalNormal.standard_like(posterior)
+        return self.loss(posterior, prior, u, log_likelihood, rng=rng).bound
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Returns the posterior means in the space of the prior, `(batch, latent)`."""
+        mean: Tensor = self.encoder(x)[0]
+        return self.prior.transform(mean)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Returns the decoder's mean for latents `(batch, latent)` of the prior's space."""
+        out: Tensor = self.generator(z)
+        if self.shared is not None:
+            out = torch.stack((out, *(value.expand_as(out) for value in self.shared)), dim=-1)
+        mean: Tensor = self.likelihood.mean(out)
+        return mean * (self.high - self.low) + self.low
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Returns the decoder's mean at the posterior's mean."""
+        return self.decode(self.encode(x))
+
+    def sample(self, n: int, *, rng: torch.Generator) -> Tensor:
+        """Draws `n` latents from the prior and returns the decoder's means `(n, *shape)`.
+
+        A draw from the decoder's density would add its pixel noise, which pictures and feature metrics do not want.
+        """
+        return self.decode(self.prior.draw(n, rng))
+
+    def averaged_modules(self) -> tuple[str, ...]:
+        """Both networks: the bound needs them to agree."""
+        return ("encoder", "generator")

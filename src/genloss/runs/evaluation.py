@@ -1,0 +1,134 @@
+"""Measuring a model on held-out data, without touching the streams of its training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genloss.data import Dataset
+from genloss.errors import InputError, did_you_mean
+from genloss.metrics import (
+    MetricValue,
+    fixed_bandwidths,
+    frechet_distance,
+    manifold_metrics,
+    mmd2,
+    mode_statistics,
+    sliced_wasserstein,
+)
+from genloss.models import GenerativeModel
+from genloss.protocols import HasBound
+from genloss.runs.features import FeatureSpace, feature_space
+from genloss.runs.schema import Recipe
+from genloss.training.randomness import stream
+from genloss.training.state import TrainingState
+
+__all__ = ["Evaluator", "draw"]
+
+CHUNK = 500
+
+
+def draw(model: GenerativeModel, n: int, rng: torch.Generator) -> Tensor:
+    """Draws `n` samples in chunks, so that memory stays that of one chunk of activations."""
+    parts = [model.sample(min(CHUNK, n - begin), rng=rng).float() for begin in range(0, n, CHUNK)]
+    return torch.cat(parts)
+
+
+@dataclass
+class Evaluator:
+    """Measures a model against one split.
+
+    Real samples, bandwidths, features and the noise are fixed by the recipe, so that all evaluations of a run, and all
+    runs of a comparison, are measured alike.
+
+    Args:
+        recipe: names the features and the selecting metric.
+        dataset: the data.
+        split: `select` in training, `test` for a report.
+        samples: generated samples, and at most so many real ones.
+    """
+
+    recipe: Recipe
+    dataset: Dataset
+    split: str
+    samples: int
+
+    def __post_init__(self) -> None:
+        self._space: FeatureSpace = feature_space(self.recipe.evaluation.features, self.dataset)
+        count = min(self.samples, len(self.dataset.splits[self.split]))
+        self.real = self.dataset.all(self.split, limit=count, rng=self._stream("real")).x
+        self._features = self._space.extract(self.real)
+        reference = self.dataset.all("train", limit=2000, rng=self._stream("bandwidths")).x
+        self._bandwidths = fixed_bandwidths(self._space.extract(reference), self._stream("median"))
+
+    def _stream(self, purpose: str) -> torch.Generator:
+        return stream(self.recipe.seed if purpose == "noise" else 0, f"evaluation/{purpose}", self._device())
+
+    def _device(self) -> torch.device:
+        return self.dataset.splits[self.split].values.device
+
+    def metric(self, model: GenerativeModel) -> str:
+        """Returns the name of the metric that selects the best checkpoint."""
+        chosen = self.recipe.evaluation.metric or ("bound" if isinstance(model, HasBound) else "mmd2")
+        known = ["mmd2", "sliced_wasserstein"]
+        known += ["bound"] if isinstance(model, HasBound) else []
+        known += ["modes", "high_quality", "kl"] if self._modes() is not None else []
+        if chosen not in known:
+            raise InputError(
+                f"evaluation.metric is {chosen!r}, which this run does not have.{did_you_mean(chosen, known)}"
+            )
+        return chosen
+
+    def _modes(self) -> tuple[Tensor, float] | None:
+        density = self.dataset.density
+        return density.modes if density is not None else None
+
+    def quick(self, state: TrainingState) -> dict[str, MetricValue]:
+        """Returns the metrics that are cheap enough for training."""
+        with state.sampling() as model:
+            fake = draw(model, self.samples, self._stream("noise"))
+            found = {} if not isinstance(model, HasBound) else {"bound": self._bound(model)}
+        features = self._space.extract(fake)
+        found["mmd2"] = mmd2(features, self._features, self._bandwidths, self._space.name)
+        if self.metric(state.model) == "sliced_wasserstein":
+            found["sliced_wasserstein"] = sliced_wasserstein(
+                features, self._features, features=self._space.name, rng=self._stream("projections")
+            )
+        return found | self._mode_metrics(fake)
+
+    def full(self, state: TrainingState) -> dict[str, MetricValue]:
+        """Returns every metric, and for toys with modes the row of true samples under `true/`."""
+        with state.sampling() as model:
+            fake = draw(model, self.samples, self._stream("noise"))
+            found = {} if not isinstance(model, HasBound) else {"bound": self._bound(model)}
+        features, name = self._space.extract(fake), self._space.name
+        found["mmd2"] = mmd2(features, self._features, self._bandwidths, name)
+        found["sliced_wasserstein"] = sliced_wasserstein(
+            features, self._features, features=name, rng=self._stream("projections")
+        )
+        if min(len(features), len(self._features)) > features.shape[1]:
+            found["frechet_distance"] = frechet_distance(features, self._features, features=name)
+        found |= {value.name: value for value in manifold_metrics(features, self._features, features=name)}
+        found |= self._mode_metrics(fake)
+        true = self._mode_metrics(self.dataset.all("test", limit=self.samples, rng=self._stream("true")).x)
+        return found | {f"true/{key}": value for key, value in true.items()}
+
+    def _mode_metrics(self, x: Tensor) -> dict[str, MetricValue]:
+        modes = self._modes()
+        if modes is None:
+            return {}
+        return {value.name: value for value in mode_statistics(x, *modes)}
+
+    def _bound(self, model: HasBound) -> MetricValue:
+        """The mean bound of log p(x) over the split, each sample with a fresh draw of what the data draw afresh."""
+        rng, data = self._stream("posterior"), self._stream("data")
+        indices = torch.arange(min(self.samples, len(self.dataset.splits[self.split])))
+        total = 0.0
+        for chunk in indices.split(CHUNK):
+            total += float(model.bound(self.dataset.batch(self.split, chunk, data).x, rng).double().sum())
+        signature = f"bound|units:nats|data:{self.dataset.name}|binarise:{self.recipe.data.binarise}|split:{self.split}"
+        return MetricValue(
+            name="bound", value=total / len(indices), n=len(indices), signature=signature, higher_is_better=True
+        )

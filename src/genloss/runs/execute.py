@@ -1,0 +1,183 @@
+"""Training a recipe in a folder, and going on where it stopped."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from genloss.errors import WorkError
+from genloss.protocols import Diverged, Evaluated, Event, Finished
+from genloss.runs.build import Built, build
+from genloss.runs.evaluation import Evaluator
+from genloss.runs.folder import RunFolder
+from genloss.runs.listeners import Listener, MetricsFile, Pictures, TensorBoard
+from genloss.runs.report import write_run_report
+from genloss.runs.schema import Recipe
+from genloss.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from genloss.training.loop import Hooks, train
+from genloss.training.state import TrainingState
+
+__all__ = ["Outcome", "resume_run", "train_run"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Args:
+        folder: the run.
+        status: `finished`, `interrupted` or `diverged`.
+        turn: turns made.
+        seconds: wall time of this call.
+        message: a sentence on a divergence, else empty.
+        metrics: the last evaluation.
+    """
+
+    folder: Path
+    status: str
+    turn: int
+    seconds: float
+    message: str
+    metrics: dict[str, float]
+
+
+@contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """Yields a question, answered by the first Ctrl-C or SIGTERM; the second Ctrl-C stops at once."""
+    asked = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if asked.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def train_run(
+    recipe: Recipe, notes: Sequence[str] = (), tell: Callable[[Built, RunFolder], Sequence[Listener]] | None = None
+) -> Outcome:
+    """Trains a recipe in a new run folder.
+
+    Args:
+        recipe: what to do.
+        notes: sentences for the log.
+        tell: called with what was built before the first turn; returns more listeners (a progress bar, say).
+
+    Raises:
+        InputError: the recipe cannot be built; nothing was written then.
+        WorkError: a write failed; the last checkpoint is whole.
+    """
+    with _stopping() as stop:
+        built = build(recipe)
+        evaluator = _evaluator(built)
+        try:
+            folder = RunFolder.create(built.recipe)
+        except OSError as error:
+            raise WorkError(f"cannot make a run folder in {recipe.runs_dir!r}: {error}.") from error
+        return _run(built, evaluator, folder, stop, [*notes, *built.notes], tell)
+
+
+def resume_run(path: str | Path, tell: Callable[[Built, RunFolder], Sequence[Listener]] | None = None) -> Outcome:
+    """Goes on with a run from its last checkpoint, or from its beginning when it has none yet.
+
+    On a CPU the result equals that of the run that was not interrupted, bit for bit.
+    """
+    folder = RunFolder.open(path)
+    folder.check_resumable()
+    with _stopping() as stop:
+        built = build(folder.recipe)
+        evaluator = _evaluator(built)
+        if has_checkpoint(folder.checkpoints):
+            load_checkpoint(folder.checkpoints, built.state)
+            note = f"resumed from the checkpoint of turn {built.state.turn}"
+        else:
+            note = "there is no checkpoint yet: the run begins again from turn 0"
+        try:
+            folder.rewind(built.state.turn)
+        except OSError as error:
+            raise WorkError(f"cannot write to {folder.path}: {error}; nothing was lost.") from error
+        return _run(built, evaluator, folder, stop, [note], tell)
+
+
+def _evaluator(built: Built) -> Evaluator:
+    evaluator = Evaluator(built.recipe, built.dataset, "select", built.recipe.evaluation.samples)
+    evaluator.metric(built.state.model)  # an unknown name is an error now, not after the first evaluation
+    return evaluator
+
+
+def _hooks(evaluator: Evaluator, folder: RunFolder, stop: Callable[[], bool]) -> Hooks:
+    larger: dict[str, bool] = {}
+
+    def evaluate(state: TrainingState) -> dict[str, float]:
+        values = evaluator.quick(state)
+        larger.update({name: value.higher_is_better for name, value in values.items()})
+        return {name: value.value for name, value in values.items()}
+
+    def better(state: TrainingState, metrics: dict[str, float]) -> float | None:
+        name = evaluator.metric(state.model)
+        value = metrics[name]
+        if state.best is None or (value > state.best if larger[name] else value < state.best):
+            return value
+        return None
+
+    def save(state: TrainingState, best: bool) -> Path:
+        return save_checkpoint(folder.checkpoints, state, best=best)
+
+    return Hooks(evaluate=evaluate, better=better, save=save, stop=stop)
+
+
+def _run(
+    built: Built,
+    evaluator: Evaluator,
+    folder: RunFolder,
+    stop: Callable[[], bool],
+    notes: Sequence[str],
+    tell: Callable[[Built, RunFolder], Sequence[Listener]] | None,
+) -> Outcome:
+    begin = time.monotonic()
+    message, status, metrics = "", "interrupted", dict[str, float]()
+    try:
+        file = MetricsFile(folder)
+        for note in notes:
+            file.log(note)
+        pictures = Pictures(folder, built)
+        board = TensorBoard(folder, built.state.turn)
+        listeners: list[Listener] = [file, board, pictures, *(tell(built, folder) if tell else ())]
+        for event in train(built.state, built.timetable, _hooks(evaluator, folder, stop)):
+            for listener in listeners:
+                listener(event)
+            message, status, metrics = _read(event, message, status, metrics)
+        board.close()
+        file.close()
+        write_run_report(folder, built.recipe)
+    except OSError as error:
+        raise WorkError(
+            f"a write to {folder.path} failed: {error}. The last checkpoint is whole; "
+            f"mend the cause (free space, say) and go on with `genloss resume {folder.path}`."
+        ) from error
+    return Outcome(folder.path, status, built.state.turn, time.monotonic() - begin, message, metrics)
+
+
+def _read(event: Event, message: str, status: str, metrics: dict[str, float]) -> tuple[str, str, dict[str, float]]:
+    if isinstance(event, Diverged):
+        message = event.sentence()
+    elif isinstance(event, Evaluated):
+        metrics = event.metrics
+    elif isinstance(event, Finished):
+        status = event.status
+    return message, status, metrics

@@ -1,0 +1,139 @@
+"""`key=value` on the command line: dotted keys, YAML values, shorthands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+from genloss.errors import InputError
+
+__all__ = ["apply_overrides", "merge", "parse_override", "split_outside_brackets"]
+
+# A plain name given for one of these sections sets its `name`.
+NAMED_SECTIONS = ("data", "model")
+FAMILY_KEYS = ("loss", "penalties", "preset")
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Splits `train.steps=100` into its key and its YAML value.
+
+    >>> parse_override("train.betas=[0, 0.9]")
+    ('train.betas', [0, 0.9])
+    """
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise InputError(f"{text!r} is not an override; expected key=value, for example train.steps=1000.")
+    try:
+        return key, _number(yaml.safe_load(value)) if value.strip() else None
+    except yaml.YAMLError as error:
+        raise InputError(f"the value of {key} is not YAML: {value!r}; quote it if it holds : or braces.") from error
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-3 as text; people mean the number."""
+    if isinstance(value, str):
+        try:
+            return float(value) if value[:1] in "+-.0123456789" else value
+        except ValueError:
+            return value
+    if isinstance(value, list):
+        return [_number(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _number(entry) for key, entry in value.items()}
+    return value
+
+
+def numbers(tree: Any) -> Any:
+    """Returns a YAML tree in which 1e-3 is a number wherever it stands."""
+    return _number(tree)
+
+
+def merge(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a dotted key in a tree of mappings; a named section that is a plain name becomes a mapping first."""
+    parts = key.split(".")
+    node = tree
+    for depth, part in enumerate(parts[:-1]):
+        inner = node.get(part)
+        if isinstance(inner, str):
+            inner = {"name": inner}
+        elif isinstance(inner, (int, float, list)) and not isinstance(inner, bool):
+            raise InputError(f"{key} goes below {'.'.join(parts[: depth + 1])}, which is {inner!r} and has no keys.")
+        node[part] = inner = dict(inner) if isinstance(inner, dict) else {}
+        node = inner
+    last = parts[-1]
+    if len(parts) == 1 and last in NAMED_SECTIONS and isinstance(value, str):
+        section = tree.get(last)
+        node[last] = {**section, "name": value} if isinstance(section, dict) else {"name": value}
+    elif last == "name" and isinstance(node.get("name"), str) and parts[0] in ("loss",) and node["name"] != value:
+        tree[parts[0]] = {"name": value}
+    else:
+        node[last] = value
+
+
+def apply_overrides(recipe: dict[str, Any], overrides: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
+    """Applies overrides to a raw recipe, in their order.
+
+    When another model is chosen and no loss with it, what belongs to the old model (loss, penalties, its own keys, the
+    sections of its players) is dropped, so that the new model's defaults hold.
+
+    Returns:
+        The new raw recipe, and sentences on what was dropped.
+    """
+    tree: dict[str, Any] = dict(recipe)
+    pairs = [parse_override(text) for text in overrides]
+    notes: list[str] = []
+    model = next((str(v) for k, v in reversed(pairs) if k in ("model", "model.name") and isinstance(v, str)), None)
+    old = tree.get("model", {})
+    if model is not None and isinstance(old, dict) and model != old.get("name"):
+        notes += _leave_family(tree, old, model)
+    if any(key in ("data.path", "data.name", "data") for key, _ in pairs) and isinstance(tree.get("data"), dict):
+        tree["data"] = {key: value for key, value in tree["data"].items() if key not in ("name", "path", "options")}
+    for key, value in pairs:
+        merge(tree, key, value)
+    return tree, notes
+
+
+def _leave_family(tree: dict[str, Any], old: dict[str, Any], model: str) -> list[str]:
+    dropped = [key for key in FAMILY_KEYS if tree.pop(key, None)]
+    kept = ("name", "network", "prior", "noise_dim")
+    dropped += [f"model.{key}" for key in old if key not in kept]
+    tree["model"] = {key: value for key, value in old.items() if key in kept}
+    train = tree.get("train")
+    if isinstance(train, dict):
+        players = [key for key in ("generator", "discriminator", "autoencoder") if train.get(key)]
+        dropped += [f"train.{key}" for key in players]
+        tree["train"] = {key: value for key, value in train.items() if key not in players}
+    evaluation = tree.get("evaluation")
+    if isinstance(evaluation, dict) and evaluation.get("metric") == "bound":
+        dropped.append("evaluation.metric")
+        tree["evaluation"] = {key: value for key, value in evaluation.items() if key != "metric"}
+    if not dropped:
+        return []
+    return [f"model={model} is another family: the recipe's {', '.join(dropped)} do not apply; its defaults hold."]
+
+
+def split_outside_brackets(text: str, separator: str) -> list[str]:
+    """Splits at a separator that stands outside brackets, braces and quotes.
+
+    >>> split_outside_brackets("{name: hinge, x: [1, 2]},wasserstein+r1", ",")
+    ['{name: hinge, x: [1, 2]}', 'wasserstein+r1']
+    """
+    parts, depth, current, quote = [], 0, "", ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in "[{(":
+            depth += 1
+        elif character in "]})":
+            depth -= 1
+        elif character == separator and depth == 0:
+            parts.append(current.strip())
+            current = ""
+            continue
+        current += character
+    return [*parts, current.strip()]

@@ -1,0 +1,93 @@
+"""Reading a trained run back: its model, its metrics, its samples in a file."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from genloss.errors import InputError, WorkError
+from genloss.metrics import MetricValue
+from genloss.runs.build import Built, build
+from genloss.runs.evaluation import Evaluator, draw
+from genloss.runs.folder import RunFolder
+from genloss.runs.listeners import provenance
+from genloss.runs.pictures import picture
+from genloss.training.checkpoint import has_checkpoint, load_weights
+from genloss.training.randomness import stream
+from genloss.training.storage import write_file
+
+__all__ = ["evaluate_run", "open_run", "sample_run"]
+
+
+def open_run(path: str | Path, which: str | None = None) -> tuple[RunFolder, Built, str]:
+    """Opens a run with the weights of a checkpoint: `best` where there is one, else `last`.
+
+    Returns:
+        The folder, what was built, and which checkpoint it is, as `best (turn 500)`.
+    """
+    folder = RunFolder.open(path)
+    chosen = which or ("best" if has_checkpoint(folder.checkpoints, "best") else "last")
+    if not has_checkpoint(folder.checkpoints, chosen):
+        raise InputError(f"{folder.path} has no checkpoint {chosen!r}; go on with `genloss resume {folder.path}`.")
+    built = build(folder.recipe)
+    turn = load_weights(folder.checkpoints, chosen, built.state)
+    return folder, built, f"{chosen} (turn {turn})"
+
+
+def evaluate_run(
+    path: str | Path, *, split: str = "test", samples: int = 10_000, which: str | None = None
+) -> tuple[dict[str, MetricValue], str]:
+    """Measures a run on a split with every metric that its data allow."""
+    _, built, checkpoint = open_run(path, which)
+    return Evaluator(built.recipe, built.dataset, split, samples).full(built.state), checkpoint
+
+
+def sample_run(path: str | Path, n: int, output: Path, *, seed: int = 0, which: str | None = None) -> Path:
+    """Draws samples into a file: a picture (.png), arrays (.npz) or a table (.csv), by its ending.
+
+    Raises:
+        InputError: another ending, or a file that exists.
+    """
+    kinds = (".png", ".npz", ".csv")
+    if output.suffix not in kinds:
+        raise InputError(f"{str(output)!r} ends in {output.suffix!r}, expected one of {', '.join(kinds)}.")
+    if output.exists():
+        raise InputError(f"{str(output)!r} exists; name another file or remove it.")
+    folder, built, checkpoint = open_run(path, which)
+    device = next(built.state.model.parameters()).device
+    with built.state.sampling() as model:
+        x = draw(model, n, stream(seed, "sample", device))
+    marks = provenance(folder, checkpoint, seed)
+    if output.suffix == ".png":
+        real = built.dataset.all("test", limit=n, rng=stream(0, "pictures/real", device)).x
+        content = picture(x, built.dataset, real, f"{folder.path.name}, {checkpoint}", marks)
+    else:
+        content = _arrays(_original_units(x, built), output.suffix, marks, built)
+    try:
+        return write_file(output, content)
+    except OSError as error:
+        raise WorkError(f"cannot write {str(output)!r}: {error}.") from error
+
+
+def _original_units(x: Tensor, built: Built) -> Tensor:
+    scale = built.dataset.standardisation
+    return x.cpu() if scale is None else scale.invert(x.cpu())
+
+
+def _arrays(x: Tensor, suffix: str, marks: dict[str, str], built: Built) -> bytes:
+    buffer = io.BytesIO()
+    if suffix == ".npz":
+        np.savez_compressed(buffer, samples=x.numpy(), **{key: np.array(value) for key, value in marks.items()})
+        return buffer.getvalue()
+    scale = built.dataset.standardisation
+    flat = x.flatten(1).numpy()
+    names = scale.columns if scale is not None else [f"x{i}" for i in range(flat.shape[1])]
+    header = "".join(f"{key}: {value}\n" for key, value in marks.items()) + ",".join(names)
+    comments = header.splitlines()
+    text = io.StringIO()
+    text.write("".join(f"# {line}\n" for line in comments[:-1]) + comments[-1] + "\n")
+    np.savetxt(text, flat, delimiter=",", fmt="%.7g")
+    return text.getvalue().encode()

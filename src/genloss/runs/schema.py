@@ -1,0 +1,218 @@
+"""The one schema of a recipe: everything that a run needs, checked before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from genloss.errors import InputError, did_you_mean
+
+__all__ = [
+    "DataConfig",
+    "EvaluationConfig",
+    "ModelConfig",
+    "PlayerConfig",
+    "Recipe",
+    "TrainConfig",
+    "checked",
+    "players_of",
+]
+
+
+class Strict(BaseModel):
+    """A section of a recipe: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=False)
+
+
+class ScheduleConfig(Strict):
+    """A number that changes with the turn. Whole numbers are turns, fractions shares of `train.steps`."""
+
+    schedule: Literal["linear", "cosine", "cyclical"]
+    start_value: float = Field(alias="from", description="value up to the turn `start`")
+    end_value: float = Field(alias="to", description="value from `start + turns` on")
+    start: int | float = Field(
+        0, ge=0, description="turn (whole number) or share of the run (fraction) of the beginning"
+    )
+    turns: int | float | None = Field(None, gt=0, description="its length, likewise; to the end of the run if left out")
+
+
+PositiveNumber = Annotated[float, Field(gt=0)]
+
+
+class PlayerConfig(Strict):
+    """How players are optimised; the section of one player overrides `train`."""
+
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] | None = None
+    learning_rate: PositiveNumber | ScheduleConfig | None = None
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] | None = None
+    momentum: float | None = Field(None, ge=0, lt=1, description="of sgd and rmsprop")
+    weight_decay: float | None = Field(None, ge=0)
+    clip_norm: float | None = Field(None, gt=0, description="largest norm of the player's gradient")
+    updates: int | None = Field(None, ge=1, description="updates a turn")
+
+
+class TrainConfig(PlayerConfig):
+    """The training: budget, batch, optimisers."""
+
+    steps: int = Field(1000, ge=1, description="turns: each player makes its updates once in a turn")
+    batch_size: int = Field(64, ge=1)
+    ema: float | None = Field(None, gt=0, lt=1, description="decay of the average of the sampling networks' weights")
+    log_every: int = Field(50, ge=1, description="turns between two lines of statistics")
+    checkpoint_every: int = Field(
+        0, ge=0, description="turns between two checkpoints; 0: only at evaluations' best and the end"
+    )
+    generator: PlayerConfig = PlayerConfig()
+    discriminator: PlayerConfig = PlayerConfig()
+    autoencoder: PlayerConfig = PlayerConfig()
+
+    def player(self, name: str) -> PlayerConfig:
+        """Returns the settings of one player, its own before the common ones."""
+        own: PlayerConfig = getattr(self, name)
+        fields = {key: getattr(self, key) for key in PlayerConfig.model_fields}
+        fields |= {key: value for key in PlayerConfig.model_fields if (value := getattr(own, key)) is not None}
+        return PlayerConfig.model_construct(**fields)
+
+
+class DataConfig(Strict):
+    """Which data, and how they are prepared."""
+
+    name: str | None = Field(None, description="a known data set (`genloss data` lists them)")
+    path: str | None = Field(None, description="your own: a folder of images, a CSV, NPZ or NPY file")
+    size: int | None = Field(None, ge=4, description="side to which images are resized")
+    crop: bool = Field(False, description="crop the centre to a square before resizing")
+    binarise: Literal["none", "stochastic", "threshold"] = "none"
+    limit: int | None = Field(None, ge=10, description="take at most so many training samples")
+    skip_bad: bool = Field(False, description="skip and count unreadable images instead of stopping")
+    options: dict[str, Any] = Field(default_factory=dict, description="of a toy: means, scales, weights")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataConfig:
+        if (self.name is None) == (self.path is None):
+            raise ValueError(
+                "give either data.name (a known set) or data.path (your own data), not both and not neither"
+            )
+        return self
+
+
+class ModelConfig(Strict):
+    """Networks and who minimises what."""
+
+    name: Literal["gan", "vae", "mmd"]
+    network: dict[str, Any] = Field(default_factory=lambda: {"name": "mlp"}, description="architecture and its options")
+    critic: dict[str, Any] | None = Field(None, description="architecture of the critic or encoder, if another one")
+    prior: Literal["normal", "uniform", "exponential"] = "normal"
+    noise_dim: int = Field(64, ge=1, description="dimensions of the latent")
+    likelihood: Any = Field(None, description="decoder density of a vae")
+    encoder: dict[str, Any] | None = Field(None, description="of a vae: {name: two_layer, width: 512}")
+    codes: int | None = Field(None, ge=1, description="of mmd: match the codes of an autoencoder with so many units")
+    codes_steps: int | float = Field(
+        0.5, gt=0, description="turns or share of the run in which that autoencoder trains"
+    )
+
+    @model_validator(mode="after")
+    def _only_own_keys(self) -> ModelConfig:
+        for key, owner in (("likelihood", "vae"), ("encoder", "vae"), ("codes", "mmd")):
+            if getattr(self, key) is not None and self.name != owner:
+                raise ValueError(
+                    f"model.{key} belongs to model.name={owner}, but model.name is {self.name}; leave it out"
+                )
+        return self
+
+
+class EvaluationConfig(Strict):
+    """How the run is measured and which checkpoint is the best."""
+
+    every: int = Field(0, ge=0, description="turns between two evaluations; 0: only at the end")
+    samples: int = Field(2000, ge=10, description="generated and real samples of an evaluation in training")
+    features: Literal["pixels", "classifier"] = "pixels"
+    metric: str | None = Field(
+        None, description="selects `best`, on the select split; mmd2, or bound for a vae, if left out"
+    )
+    grid: int = Field(64, ge=1, description="pictures in the sample grids")
+
+
+class Recipe(Strict):
+    """Everything a run needs."""
+
+    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="names the run's folder")
+    seed: int = Field(0, ge=0, description="spawns every random stream")
+    runs_dir: str = Field("runs", description="where run folders go")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the networks; losses keep float32"
+    )
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads; 1 for perceptrons and all for convolutions if left out"
+    )
+    preset: Literal["paper"] | None = Field(None, description="optimiser, schedule and constraint of the loss's paper")
+    data: DataConfig
+    model: ModelConfig
+    loss: Any = Field(None, description="name, {name: ..., field: ...} or package.module:Class")
+    penalties: list[Any] = Field(default_factory=list, description="likewise, with `weight` and `interval`")
+    train: TrainConfig = TrainConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _players_exist(self) -> Recipe:
+        own = players_of(self.model)
+        for name in ("generator", "discriminator", "autoencoder"):
+            if name not in own and getattr(self.train, name) != PlayerConfig():
+                raise ValueError(
+                    f"train.{name} belongs to another model: the players of {self.model.name} are {', '.join(own)}"
+                )
+        if self.penalties and self.model.name != "gan":
+            raise ValueError(
+                f"penalties act on a critic, which model.name={self.model.name} does not have; leave them out"
+            )
+        return self
+
+
+def players_of(model: ModelConfig) -> tuple[str, ...]:
+    """Returns the names of the players that a model of this configuration will have."""
+    if model.name == "gan":
+        return ("discriminator", "generator")
+    if model.name == "vae":
+        return ("autoencoder",)
+    return ("autoencoder", "generator") if model.codes is not None else ("generator",)
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def checked(model: type[S], tree: Any, prefix: str = "") -> S:
+    """Checks raw values against a section of the schema.
+
+    Raises:
+        InputError: one sentence on the first fault, which names the key as a person writes it.
+    """
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise InputError(_sentence(model, error, prefix)) from error
+
+
+def _sentence(model: type[BaseModel], error: ValidationError, prefix: str) -> str:
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    path = [str(part) for part in first["loc"] if not str(part)[:1].isupper() and str(part) not in _UNION_TAGS]
+    key = ".".join([prefix, *path] if prefix else path) or "the recipe"
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(model, path[:-1])
+        return f"{key} is not a key of a recipe.{did_you_mean(path[-1], known) if known else ''}"
+    if first["type"] == "missing":
+        return f"{key} is missing; a recipe needs it."
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    return f"{message}." if first["type"] == "value_error" else f"{key} is {first['input']!r}: {message}."
+
+
+_UNION_TAGS = ("float", "int", "constrained-float", "function-after[]")
+
+
+def _known_keys(model: Any, path: Sequence[str]) -> list[str]:
+    for part in path:
+        field = getattr(model, "model_fields", {}).get(part)
+        model = field.annotation if field is not None else None
+    return [field.alias or name for name, field in getattr(model, "model_fields", {}).items()]

@@ -1,0 +1,1 @@
+"""The training loop: players, events, checkpoints, random streams."""

@@ -1,0 +1,64 @@
+"""Checkpoints survive the failure of any single call of the system, and of all after it."""
+
+import pytest
+import torch
+
+from genloss.errors import InputError
+from genloss.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from genloss.training.loop import Hooks, Timetable, train
+from tests.training.test_storage import Faults
+from tests.training.tiny import make_state
+
+
+def advance(state, turns):
+    list(train(state, Timetable(state.turn + turns), Hooks()))
+
+
+@pytest.mark.parametrize(("forever", "error"), [(False, 28), (True, 28), (False, 5), (True, 5)])
+def test_a_failed_save_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch, forever, error):
+    state = make_state()
+    advance(state, 1)
+    save_checkpoint(tmp_path, state, best=True)
+    for n in range(1, 60):
+        saved = state.turn
+        advance(state, 1)
+        with monkeypatch.context() as patch:
+            Faults(patch, n, forever, error)
+            try:
+                save_checkpoint(tmp_path, state, best=True)
+            except OSError:
+                failed = True
+            else:
+                failed = False
+        assert has_checkpoint(tmp_path)
+        assert has_checkpoint(tmp_path, "best")
+        fresh = make_state()
+        load_checkpoint(tmp_path, fresh)
+        assert fresh.turn in (saved, state.turn)
+        if fresh.turn == state.turn:
+            assert all(
+                torch.equal(a, b) for a, b in zip(fresh.weights().values(), state.weights().values(), strict=True)
+            )
+        if not failed:
+            assert n > 8
+            return
+        save_checkpoint(tmp_path, state, best=True)
+    pytest.fail("the save never succeeded")
+
+
+def test_only_what_last_and_best_point_to_is_kept(tmp_path):
+    state = make_state()
+    for turn in range(1, 6):
+        advance(state, 1)
+        save_checkpoint(tmp_path, state, best=turn == 2)
+    folders = sorted(entry.name for entry in tmp_path.iterdir() if not entry.is_symlink())
+    assert folders == ["turn-00000002", "turn-00000005"]
+    assert (tmp_path / "best").resolve().name == "turn-00000002"
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    state = make_state()
+    save_checkpoint(tmp_path, state, best=False)
+    other = make_state(ema=0.9)
+    with pytest.raises(InputError, match="do not fit"):
+        load_checkpoint(tmp_path, other)
