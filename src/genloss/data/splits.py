@@ -11,7 +11,7 @@ from torch import Tensor
 from genloss.data.base import Split
 from genloss.errors import InputError
 
-__all__ = ["PARTS", "complete", "compact", "hold_out", "shuffled"]
+__all__ = ["PARTS", "compact", "complete", "hold_out", "shuffled"]
 
 PARTS = ("train", "select", "test")
 _SEED = 20_240_229

@@ -101,7 +101,9 @@ class AdversarialLoss(Loss, ABC):
 
     def score_range(self) -> tuple[float, float] | None:
         """Returns the lowest and highest scores that the loss takes, or None where every finite one will do."""
-        return self.card.score_range
+        # A loss of one's own need not have a card.
+        card = getattr(self, "card", None)
+        return None if card is None else card.score_range
 
     def saturates(self) -> frozenset[str]:
         """Names the players whose gradient vanishes where they are badly wrong: `generator`, `discriminator`."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genloss.losses.laws import LawBroken
 
-__all__ = ["derivatives_agree", "finite", "number", "same", "same_under_autocast", "seeded"]
+__all__ = ["derivatives_agree", "finite", "memory_is_sound", "number", "same", "same_under_autocast", "seeded"]
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -19,9 +19,10 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def number(value: Tensor | float) -> str:
-    """Returns a short form of a number or of the values of a small tensor."""
+    """Returns a short form of a number or of a tensor's values, one number where they are equal."""
     if isinstance(value, Tensor):
         flat = value.detach().flatten()
+        flat = flat[:1] if bool((flat == flat[:1]).all()) else flat
         text = ", ".join(f"{v:.4g}" for v in flat[:4].tolist())
         return text if flat.numel() == 1 else f"[{text}{', ...' if flat.numel() > 4 else ''}]"
     return f"{value:.4g}"
@@ -67,3 +68,18 @@ def derivatives_agree(what: str, function: Callable[..., Tensor], inputs: tuple[
             lines = [line for line in str(error).splitlines() if line.strip()]
             raise LawBroken(f"{what}: the derivative is not that of the value ({' '.join(lines[:6])[:300]}).") from None
     return "first and second derivatives agree with finite differences" if second else "the derivative agrees"
+
+
+def memory_is_sound(start: dict[str, Tensor], update: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> str | None:
+    """Returns a message; raises LawBroken where an update changes the old memory, its names, or keeps a graph."""
+    if not start:
+        return None
+    kept = {name: value.clone() for name, value in start.items()}
+    after = update(start)
+    for name, value in start.items():
+        same(f"after next_state the old memory {name!r} is", value, kept[name])
+    if {n: v.shape for n, v in after.items()} != {n: v.shape for n, v in start.items()}:
+        raise LawBroken(f"the memory {sorted(start)} became {sorted(after)}, expected the same names and shapes.")
+    if any(value.requires_grad for value in after.values()):
+        raise LawBroken("the new memory carries a graph, expected it detached: it would grow with every update.")
+    return f"remembers {', '.join(sorted(after))}"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["PairFunction", "pair_sum", "squared_distances"]
+__all__ = ["PairFunction", "pair_sum", "row_sum", "squared_distances"]
 
 # Elements of one tile: small enough for a processor's cache, large enough that a GPU needs few launches.
 _TILE_CPU = 1 << 18
@@ -105,4 +105,27 @@ def pair_sum(x: Tensor, y: Tensor | None, function: PairFunction) -> Tensor:
     grad = torch.is_grad_enabled()
     wants = (grad and x.requires_grad, grad and y is not None and y.requires_grad)
     total: Tensor = _PairSum.apply(x, y, function, wants)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _Evaluated(torch.autograd.Function):
+    """A pair function of given values, summed; its derivative comes from the function itself."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, function: PairFunction) -> Tensor:
+        total, slope = function.evaluate(values.clone(), True)
+        ctx.save_for_backward(slope)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        (slope,) = ctx.saved_tensors
+        return slope * upstream, None
+
+
+def row_sum(x: Tensor, y: Tensor, function: PairFunction) -> Tensor:
+    """Returns the sum of `function` over the pairs of equal rows of `x` and `y`, both `(n, d)`."""
+    values = (x - y).square().sum(1) if function.radial else (x * y).sum(1)
+    total: Tensor = _Evaluated.apply(values, function)  # type: ignore[no-untyped-call]
     return total

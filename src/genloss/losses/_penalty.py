@@ -49,19 +49,18 @@ class CriticView:
         scores = self._given(samples)
         if scores is None:
             own = samples is self.real or samples is self.fake
-            with torch.autocast(samples.device.type, enabled=False):
-                scores = self.critic(at_least_float32(samples.detach() if own else samples))
+            scores = self.critic(at_least_float32(samples.detach() if own else samples))
         _check_scores(scores, samples)
         return at_least_float32(scores)
 
     def gradient(self, samples: Tensor) -> Tensor:
         """Returns the gradient of each sample's mean score in that sample, flat, `(batch, values)`.
 
-        Gradients are enabled and autocast is disabled inside. Under `torch.no_grad()` the result carries no graph.
+        Gradients are enabled inside. Under `torch.no_grad()` the result carries no graph.
         """
         keep_graph = torch.is_grad_enabled()
         given = self._given(samples)
-        with torch.enable_grad(), torch.autocast(samples.device.type, enabled=False):
+        with torch.enable_grad():
             if given is None:
                 samples = at_least_float32(samples.detach()).requires_grad_()
                 scores = self.critic(samples)
@@ -144,6 +143,7 @@ class Penalty(Loss, ABC):
     Class attributes:
         points: where the critic is looked at.
         space: `latents` says that the samples to hand over are latents, and the critic that after the generator.
+        follows_critic: the points themselves depend on the critic, and are held constant in the gradient.
 
     A subclass writes one method, `_penalty(view)`.
     """
@@ -151,6 +151,7 @@ class Penalty(Loss, ABC):
     family: ClassVar[str] = "penalty"
     points: ClassVar[frozenset[str]]
     space: ClassVar[Literal["samples", "latents"]] = "samples"
+    follows_critic: ClassVar[bool] = False
 
     @final
     def __call__(
@@ -196,7 +197,9 @@ class Penalty(Loss, ABC):
             fake_scores=fake_scores,
             state=self.init_state() if state is None else state,
         )
-        return self._penalty(view)
+        # Not only the critic's forward pass: a backward pass inside autocast would run in half precision too.
+        with torch.autocast(real.device.type, enabled=False):
+            return self._penalty(view)
 
     def init_state(self) -> dict[str, Tensor]:
         """Returns the memory before the first update: scalars by name, empty for most penalties."""

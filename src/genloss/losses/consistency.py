@@ -125,6 +125,7 @@ class VirtualAdversarial(Penalty):
     step: float = 1e-3
 
     points: ClassVar[frozenset[str]] = frozenset({"real", "noise"})
+    follows_critic: ClassVar[bool] = True
     card: ClassVar[Card] = Card(
         name="virtual_adversarial",
         aliases=("vat",),

@@ -341,7 +341,7 @@ class FAlpha(FDivergence):
         bound="The bound is the alpha-divergence.",
         fails="A power of the score: the nearer alpha is to 1, the steeper, and the narrower the range that does not "
         "raise.",
-        score_range=(-math.inf, _POWER_LIMIT),
+        score_range=(-math.inf, _POWER_LIMIT - math.log(2.0)),
     )
     """The range is that of the default order; `score_range()` returns that of the fields."""
 

@@ -159,7 +159,7 @@ class ELBO(VariationalLoss):
 
     The bound reported is the one with $\beta=1$, whatever $\beta$ trains; its gap to $\log p(x)$ is the KL from
     $q(z|x)$ to the true posterior. Use it first. It fails by posterior collapse, when a strong decoder ignores $z$ and
-    the KL term falls to 0: then warm $\beta$ up from 0. A $\beta$ above 1 trades reconstruction for independent latents.
+    the KL term falls to 0: then warm $\beta$ up from 0. A $\beta$ above 1 trades reconstruction for independence.
 
     Args:
         beta: weight of the KL term, not negative; a recipe may schedule it.

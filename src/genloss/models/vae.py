@@ -94,7 +94,8 @@ class VAE(GenerativeModel):
         """Returns the bound of log p(x) that the loss reports, `(batch,)` in nats."""
         posterior, u, log_likelihood = self._infer(x, rng, self.loss.samples)
         prior = DiagonalNormal.standard_like(posterior)
-        return self.loss(posterior, prior, u, log_likelihood, rng=rng).bound
+        bound: Tensor = self.loss(posterior, prior, u, log_likelihood, rng=rng).bound
+        return bound
 
     def encode(self, x: Tensor) -> Tensor:
         """Returns the posterior means in the space of the prior, `(batch, latent)`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -108,8 +109,8 @@ def build(recipe: Recipe) -> Built:
     )
     every = recipe.evaluation.every or max(1, recipe.train.steps // 10)
     timetable = Timetable(recipe.train.steps, recipe.train.log_every, every, recipe.train.checkpoint_every)
-    notes = (*dataset.notes, *notes, f"device {device.type}, {torch.get_num_threads()} threads, {reason}")
-    return Built(recipe, dataset, state, timetable, notes)
+    notes += [f"device {device.type}, {torch.get_num_threads()} threads, {reason}"]
+    return Built(recipe, dataset, state, timetable, (*dataset.notes, *notes))
 
 
 def _is_small(recipe: Recipe) -> bool:
@@ -119,20 +120,23 @@ def _is_small(recipe: Recipe) -> bool:
 def _precision(recipe: Recipe, model: nn.Module, device: torch.device) -> tuple[torch.dtype, str]:
     """Chooses the networks' dtype: bfloat16 for convolutions where the processor computes in it."""
     if recipe.precision != "auto":
-        return getattr(torch, recipe.precision), f"precision {recipe.precision} as the recipe says"
+        dtype = torch.float32 if recipe.precision == "float32" else torch.bfloat16
+        return dtype, f"precision {recipe.precision} as the recipe says"
     if not any(isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) for module in model.modules()):
         return torch.float32, "precision float32"
     if device.type == "cuda":
         able = torch.cuda.is_bf16_supported()
     else:
-        able = (
-            device.type == "cpu"
-            and torch.backends.mkldnn.is_available()
-            and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        )
+        able = device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX512" and _cpu_has_bfloat16()
     if able:
         return torch.bfloat16, "precision bfloat16 (convolutions, and the processor computes in it); losses in float32"
     return torch.float32, "precision float32 (the processor does not compute in bfloat16)"
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Says whether the processor multiplies in bfloat16, as Linux reports it; emulation would be slower."""
+    flags = Path("/proc/cpuinfo")
+    return flags.is_file() and "avx512_bf16" in flags.read_text()
 
 
 def architecture(specification: Mapping[str, Any], key: str) -> Architecture:
@@ -177,7 +181,7 @@ def _loss(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, Any, dict[str, Sche
         resolved["bandwidths"] = list(fields["bandwidths"])
         notes.append(sentence)
     loss = construct(cls, fields, "loss")
-    everything = {f.name: getattr(loss, f.name) for f in dataclasses.fields(loss)}  # type: ignore[arg-type]
+    everything = {f.name: getattr(loss, f.name) for f in dataclasses.fields(loss)}
     written = {key: resolved.get(key, _plain(value)) for key, value in everything.items()}
     return recipe.model_copy(update={"loss": {"name": name, **written}}), loss, schedules, notes
 
@@ -214,12 +218,8 @@ def _model(recipe: Recipe, dataset: Dataset, loss: Any) -> tuple[GenerativeModel
             encoder: nn.Module = _two_layer(config.encoder, shape, config.noise_dim)
         else:
             encoder = GaussianInference(opponent.critic(shape, outputs=2 * config.noise_dim))
-        generator = network.generator(
-            config.noise_dim,
-            shape,
-            values=likelihood.parameters_per_value - likelihood.shared_parameters,
-            bounded=False,
-        )
+        values = likelihood.parameters_per_value
+        generator = network.generator(config.noise_dim, shape, values=values, bounded=False)
         vae = VAE(encoder, generator, loss, likelihood, prior, value_range=dataset.value_range or (0.0, 1.0))
         return vae, recipe.model_copy(update={"model": config.model_copy(update={"likelihood": written})})
     if config.codes is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from genloss.models import Prior
 from genloss.protocols import CheckpointSaved, Decodes, Diverged, Encodes, Evaluated, Event, Finished, TurnDone
 from genloss.runs.build import Built
 from genloss.runs.evaluation import draw
@@ -169,7 +170,7 @@ class Pictures:
             assert isinstance(frozen, Encodes)
             assert isinstance(frozen, Decodes)
             codes = frozen.encode(batch.x)
-            plane = frozen.decode(model.prior.transform(u.to(codes.device)))  # type: ignore[attr-defined]
+            plane = frozen.decode(Prior(self._built.recipe.model.prior, 2).transform(u.to(codes.device)))
         low, high = dataset.value_range or (0.0, 1.0)
         marks = provenance(self._folder, f"turn {state.turn}", self._built.recipe.seed)
         content = latent_png(codes, batch.labels, dataset.class_names, (plane - low) / (high - low), marks)

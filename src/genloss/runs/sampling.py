@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -80,7 +81,8 @@ def _original_units(x: Tensor, built: Built) -> Tensor:
 def _arrays(x: Tensor, suffix: str, marks: dict[str, str], built: Built) -> bytes:
     buffer = io.BytesIO()
     if suffix == ".npz":
-        np.savez_compressed(buffer, samples=x.numpy(), **{key: np.array(value) for key, value in marks.items()})
+        arrays: dict[str, Any] = {"samples": x.numpy(), **{key: np.array(value) for key, value in marks.items()}}
+        np.savez_compressed(buffer, **arrays)
         return buffer.getvalue()
     scale = built.dataset.standardisation
     flat = x.flatten(1).numpy()

@@ -1,0 +1,216 @@
+"""The interactive charts of a comparison's report, drawn by the plotly.js that plotly's wheel ships."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from genloss.comparison.statistics import Summary
+
+__all__ = ["Curve", "budget_chart", "interval_chart", "library", "metric_title"]
+
+# Okabe & Ito's colours that show on white, told apart by colour-blind readers; dashes begin again after the last.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("solid", "dash", "dot", "dashdot")
+FONT = {"family": "system-ui, sans-serif", "size": 14, "color": "#1a1a1a"}
+WIDE = 30.0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The metric of one run against the turn.
+
+    Args:
+        seed: the run's.
+        turns: when it was measured.
+        values: the metric.
+        finished: whether the run came to its end.
+    """
+
+    seed: int
+    turns: tuple[int, ...]
+    values: tuple[float, ...]
+    finished: bool
+
+
+def library() -> str:
+    """Returns plotly.js for the page; the charts after it need nothing else."""
+    return f"<script>{get_plotlyjs()}</script>"
+
+
+def metric_title(metric: str) -> str:
+    """Returns a metric's name as it is written."""
+    return {"mmd2": "MMD²", "kl": "KL", "bound": "ELBO in nats"}.get(metric, metric.replace("_", " "))
+
+
+def _html(figure: go.Figure, height: int, name: str) -> str:
+    figure.update_layout(
+        template="plotly_white",
+        font=FONT,
+        height=height,
+        margin={"l": 10, "r": 20, "t": 20, "b": 10},
+        hovermode="closest",
+    )
+    figure.update_xaxes(automargin=True, showline=True, linecolor="#888", ticks="outside")
+    figure.update_yaxes(automargin=True)
+    config = {"displaylogo": False, "responsive": True}
+    return str(figure.to_html(full_html=False, include_plotlyjs=False, config=config, div_id=name))
+
+
+def _style(position: int) -> tuple[str, str]:
+    return COLOURS[position % len(COLOURS)], DASHES[position // len(COLOURS) % len(DASHES)]
+
+
+def _is_wide(values: Sequence[float]) -> bool:
+    return bool(values) and min(values) > 0 and max(values) > WIDE * min(values)
+
+
+def interval_chart(
+    summaries: Sequence[Summary], colours: Mapping[str, int], seeds: Sequence[int], metric: str, floor: float | None
+) -> str:
+    """Draws a row a variant: every seed as a dot, under them the mean and its interval, across all rows the floor.
+
+    Args:
+        summaries: from the top row down.
+        colours: position of each variant in the palette.
+        seeds: the plan's.
+        metric: what is on the axis.
+        floor: the metric of real training data, or None.
+    """
+    everything = [value for summary in summaries for value in summary.finished]
+    shown = [*everything, *([floor] if floor is not None else [])]
+    wide = _is_wide(shown)
+    edge = min(shown) / 2 if wide else -math.inf
+    figure = go.Figure()
+    for row, summary in enumerate(summaries):
+        _interval_row(figure, row, summary, _style(colours[summary.name])[0], seeds, edge)
+    if floor is not None:
+        label = "real training data"
+        figure.add_vline(x=floor, line={"color": "#666", "width": 1.5, "dash": "dash"})
+        position = math.log10(floor) if wide else floor
+        figure.add_annotation(
+            x=position, y=1, yref="paper", yanchor="bottom", text=label, showarrow=False, font_size=12
+        )
+    figure.update_layout(showlegend=False)
+    figure.update_xaxes(title=f"{metric_title(metric)} of the test split", type="log" if wide else "linear")
+    names = [summary.name for summary in summaries]
+    figure.update_yaxes(
+        tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.4, -0.6], showgrid=False, zeroline=False
+    )
+    return _html(figure, 110 + 62 * len(names), "intervals")
+
+
+def _interval_row(
+    figure: go.Figure, row: int, summary: Summary, colour: str, seeds: Sequence[int], edge: float
+) -> None:
+    dots = [(seed, value) for seed, value in zip(seeds, summary.values, strict=True) if value is not None]
+    figure.add_scatter(
+        x=[value for _, value in dots],
+        y=[row - 0.2] * len(dots),
+        mode="markers",
+        marker={"color": colour, "size": 9, "opacity": 0.55},
+        text=[f"{summary.name}, seed {seed}: {value:.5g}" for seed, value in dots],
+        hoverinfo="text",
+    )
+    if summary.interval is not None:
+        low, high = summary.interval
+        figure.add_scatter(
+            x=[max(low, edge), high],
+            y=[row + 0.12] * 2,
+            mode="lines",
+            line={"color": colour, "width": 3},
+            text=f"{summary.name}: 95 % t-interval {low:.5g} to {high:.5g}",
+            hoverinfo="text",
+        )
+    if summary.mean is not None:
+        figure.add_scatter(
+            x=[summary.mean],
+            y=[row + 0.12],
+            mode="markers",
+            marker={"color": colour, "size": 12, "symbol": "diamond", "line": {"color": "white", "width": 1.5}},
+            text=f"{summary.name}: mean {summary.mean:.5g}",
+            hoverinfo="text",
+        )
+    if summary.failures:
+        text = f"{len(summary.failures)} of {len(seeds)} seeds failed"
+        figure.add_annotation(
+            x=1,
+            xref="paper",
+            xanchor="right",
+            y=row + 0.36,
+            text=text,
+            showarrow=False,
+            font={"size": 12, "color": "#b00"},
+        )
+
+
+def budget_chart(curves: Mapping[str, Sequence[Curve]], colours: Mapping[str, int], metric: str) -> str:
+    """Draws the metric against the turn: every seed as a thin line, the mean of the finished ones as a thick line.
+
+    Args:
+        curves: variant -> its runs.
+        colours: position of each variant in the palette.
+        metric: what is on the axis.
+    """
+    figure = go.Figure()
+    for name, runs in curves.items():
+        colour, dash = _style(colours[name])
+        for run in runs:
+            figure.add_scatter(
+                x=list(run.turns),
+                y=list(run.values),
+                mode="lines",
+                line={"color": colour, "width": 1, "dash": dash},
+                opacity=0.4,
+                legendgroup=name,
+                showlegend=False,
+                name=f"{name}, seed {run.seed}",
+                hovertemplate="turn %{x}: %{y:.5g}",
+            )
+        _end_of_failed(figure, name, [run for run in runs if not run.finished and run.turns], colour)
+        turns, means = _mean([run for run in runs if run.finished])
+        figure.add_scatter(
+            x=turns,
+            y=means,
+            mode="lines+markers",
+            line={"color": colour, "width": 3, "dash": dash},
+            marker={"size": 6},
+            legendgroup=name,
+            name=name,
+            hovertemplate="turn %{x}: mean %{y:.5g}",
+        )
+    every = [(turn, value) for runs in curves.values() for run in runs for turn, value in zip(run.turns, run.values)]
+    if _is_wide([value for _, value in every]):
+        figure.update_yaxes(type="log")
+    elif late := [value for turn, value in every if turn > 0.15 * max(turn for turn, _ in every)]:
+        margin = 0.08 * ((max(late) - min(late)) or abs(max(late)) or 1.0)
+        figure.update_yaxes(range=[min(late) - margin, max(late) + margin])
+    figure.update_xaxes(title="turns", rangemode="tozero")
+    figure.update_yaxes(title=f"{metric_title(metric)} of the select split", showline=True, linecolor="#888")
+    figure.update_layout(legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0})
+    return _html(figure, 460, "budget")
+
+
+def _end_of_failed(figure: go.Figure, name: str, runs: Sequence[Curve], colour: str) -> None:
+    if runs:
+        figure.add_scatter(
+            x=[run.turns[-1] for run in runs],
+            y=[run.values[-1] for run in runs],
+            mode="markers",
+            marker={"color": colour, "symbol": "x", "size": 10},
+            legendgroup=name,
+            showlegend=False,
+            text=[f"{name}, seed {run.seed}: last value before it failed" for run in runs],
+            hoverinfo="text",
+        )
+
+
+def _mean(runs: Sequence[Curve]) -> tuple[list[int], list[float]]:
+    """The mean at the turns where every run was measured: a mean over fewer would jump."""
+    tables = [dict(zip(run.turns, run.values, strict=True)) for run in runs]
+    turns = sorted(set.intersection(*(set(table) for table in tables))) if tables else []
+    return turns, [math.fsum(table[turn] for table in tables) / len(tables) for turn in turns]

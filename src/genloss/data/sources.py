@@ -1,0 +1,126 @@
+"""Where image files come from: a folder, or an archive that is read in memory and never unpacked."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+
+from genloss.errors import InputError
+
+__all__ = ["ARCHIVES", "IMAGE_SUFFIXES", "Source", "open_source"]
+
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+_LARGEST_FILE = 2**28
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
+
+
+class Source(ABC):
+    """Image files by name. Names serve as labels and in messages; no name from an archive becomes a path.
+
+    Args:
+        place: the folder or archive.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        every = sorted({name for name in self._list() if _visible(name)})
+        self.names = [name for name in every if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
+        self.others = len(every) - len(self.names)
+
+    @abstractmethod
+    def _list(self) -> Iterator[str]:
+        """Yields the names of the regular files, with `/` between their parts."""
+
+    @abstractmethod
+    def _read(self, wanted: set[str]) -> Iterator[tuple[str, Path | BytesIO]]:
+        """Yields the wanted files, in whatever order is cheap."""
+
+    def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Path | BytesIO]]:
+        """Yields (index in `names`, file) for the wanted indices, in whatever order is cheap.
+
+        Raises:
+            InputError: the archive is broken or encrypted, or a file in it has more than 256 MiB.
+        """
+        position = {self.names[index]: index for index in indices}
+        try:
+            for name, file in self._read(set(position)):
+                yield position[name], file
+        except _BROKEN as error:
+            raise _broken(self.place, error) from error
+
+
+class _Folder(Source):
+    def _list(self) -> Iterator[str]:
+        for folder, subfolders, files in os.walk(self.place):
+            subfolders.sort()
+            for file in files:
+                yield Path(folder, file).relative_to(self.place).as_posix()
+
+    def _read(self, wanted: set[str]) -> Iterator[tuple[str, Path | BytesIO]]:
+        for name in sorted(wanted):
+            yield name, self.place / name
+
+
+class _Tar(Source):
+    def _list(self) -> Iterator[str]:
+        with tarfile.open(self.place) as archive:
+            yield from (member.name for member in archive if member.isfile())
+
+    def _read(self, wanted: set[str]) -> Iterator[tuple[str, Path | BytesIO]]:
+        left = set(wanted)
+        with tarfile.open(self.place) as archive:
+            for member in archive:
+                if member.isfile() and member.name in left:
+                    left.remove(member.name)
+                    _check_size(self.place, member.name, member.size)
+                    content = archive.extractfile(member)
+                    assert content is not None
+                    yield member.name, BytesIO(content.read())
+
+
+class _Zip(Source):
+    def _list(self) -> Iterator[str]:
+        with zipfile.ZipFile(self.place) as archive:
+            yield from (entry.filename for entry in archive.infolist() if not entry.is_dir())
+
+    def _read(self, wanted: set[str]) -> Iterator[tuple[str, Path | BytesIO]]:
+        with zipfile.ZipFile(self.place) as archive:
+            for name in sorted(wanted):
+                _check_size(self.place, name, archive.getinfo(name).file_size)
+                yield name, BytesIO(archive.read(name))
+
+
+def open_source(place: Path) -> Source:
+    """Returns the image files of a folder or archive.
+
+    Raises:
+        InputError: the archive is broken.
+    """
+    if place.is_dir():
+        return _Folder(place)
+    try:
+        return _Zip(place) if place.suffix.lower() == ".zip" else _Tar(place)
+    except _BROKEN as error:
+        raise _broken(place, error) from error
+
+
+def _broken(place: Path, error: Exception) -> InputError:
+    return InputError(f"The archive {str(place)!r} cannot be read: {error}; check that it is whole and not encrypted.")
+
+
+def _visible(name: str) -> bool:
+    """Whether no part of a name is hidden; macOS puts `__MACOSX/._name` beside every file of an archive."""
+    parts = name.split("/")
+    return not any(part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in parts)
+
+
+def _check_size(place: Path, name: str, size: int) -> None:
+    if size > _LARGEST_FILE:
+        raise InputError(f"{name!r} in {str(place)!r} has {size / 2**20:.0f} MiB; an image may have 256 MiB at most.")
