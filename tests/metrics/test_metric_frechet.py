@@ -68,6 +68,11 @@ def test_a_set_has_no_distance_to_itself_even_with_dependent_features():
     assert 0.0 <= distance(x, x) < 1e-12 * scale
 
 
+def test_rounding_never_makes_a_distance_negative():
+    sets = [normal(50, 8, seed) for seed in range(20)]
+    assert all(0.0 <= distance(x, x.flip(0)) < 1e-12 for x in sets)
+
+
 def test_features_scale_the_distance_quadratically():
     fake, real = normal(80, 3, 1), normal(80, 3, 2) + 1.0
     assert distance(10 * fake, 10 * real) == pytest.approx(100 * distance(fake, real), rel=1e-10)

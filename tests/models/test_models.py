@@ -6,7 +6,19 @@ import pytest
 import torch
 
 from genloss.errors import InputError
-from genloss.losses import ELBO, MMD, R1, Bernoulli, Gaussian, GradientPenalty, Hinge, NonSaturating, RelativisticPaired
+from genloss.losses import (
+    ELBO,
+    MMD,
+    R1,
+    Bernoulli,
+    BoundaryEquilibrium,
+    Gaussian,
+    GradientPenalty,
+    Hinge,
+    LeCam,
+    NonSaturating,
+    RelativisticPaired,
+)
 from genloss.models import GAN, VAE, AppliedPenalty, MomentMatching, Prior, Streams, Terms
 from genloss.models.matching import Autoencoder
 from genloss.networks import DCGAN, MLP, GaussianInference
@@ -177,3 +189,31 @@ def test_the_generator_of_a_relativistic_loss_needs_no_gradient_through_real_sco
     assert fake_only.requires_grad
     paired = gan(RelativisticPaired()).losses("generator", torch.randn(4, 2), streams(), 1).total()
     assert paired.isfinite()
+
+
+def test_a_loss_with_a_memory_keeps_it_in_the_model():
+    model = gan(BoundaryEquilibrium(gain=0.5), [AppliedPenalty(LeCam(), 1.0)])
+    fresh = gan(BoundaryEquilibrium(gain=0.5), [AppliedPenalty(LeCam(), 1.0)])
+    for turn in range(1, 4):
+        model.losses("discriminator", torch.randn(4, 2) + 3, streams(), turn)
+    saved = model.state_dict()
+    assert "memories.loss.k" in saved
+    assert not torch.equal(saved["memories.lecam.real"], fresh.state_dict()["memories.lecam.real"])
+    fresh.load_state_dict(saved)
+    assert torch.equal(fresh.state_dict()["memories.loss.k"], saved["memories.loss.k"])
+
+
+def test_a_penalty_given_twice_is_refused():
+    with pytest.raises(InputError, match="given twice"):
+        gan(penalties=[AppliedPenalty(R1(), 1.0), AppliedPenalty(R1(), 2.0)])
+
+
+@pytest.mark.parametrize("penalty", [R1(), GradientPenalty()])
+def test_penalties_stay_in_float32_under_autocast(penalty):
+    model = gan(penalties=[AppliedPenalty(penalty, 1.0)])
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = model.losses("discriminator", torch.randn(4, 2), streams(), 1)
+    value, _ = terms.parts[penalty.card.name]
+    assert value.dtype == torch.float32
+    exact = model.losses("discriminator", torch.randn(4, 2), streams(), 1).parts[penalty.card.name][0]
+    assert exact.isfinite()

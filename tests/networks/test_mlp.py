@@ -1,5 +1,7 @@
 """Perceptrons: shapes, ranges, gradients and refusals."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -24,6 +26,15 @@ def test_shapes_follow_the_data(shape, activation):
     assert mlp.generator(4, shape, values=2, bounded=False)(noise).shape == (6, *shape, 2)
     assert mlp.critic(shape)(torch.randn(6, *shape)).shape == (6,)
     assert mlp.critic(shape, outputs=3)(torch.randn(6, *shape)).shape == (6, 3)
+
+
+@pytest.mark.parametrize(
+    ("activation", "expected"),
+    [("relu", 0.0), ("leaky_relu", -0.2), ("tanh", math.tanh(-1.0)), ("silu", -1.0 / (1.0 + math.e))],
+)
+def test_activations_are_the_named_ones(activation, expected):
+    function = MLP(width=2, activation=activation).critic((2,))[2]
+    assert function(torch.tensor(-1.0)).item() == pytest.approx(expected)
 
 
 def test_one_sample_keeps_its_batch_axis():

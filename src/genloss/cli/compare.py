@@ -40,8 +40,9 @@ def compare(
 
     Example: genloss compare digits_gan --vary loss=non_saturating,wasserstein+gradient_penalty --seeds 5
     """
+    from genloss.comparison.conclusion import summary_json
     from genloss.comparison.plan import make_plan
-    from genloss.comparison.report import summary_json, write_report
+    from genloss.comparison.report import write_report
     from genloss.comparison.run import compare as run_comparison
 
     plan, folder = make_plan(recipe, overrides or [], vary, seeds)
@@ -139,17 +140,18 @@ def _print_table(comparison: Comparison) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from genloss.comparison.report import headline
+    from genloss.comparison.conclusion import headline, ranked
 
     plan = comparison.plan
     direction = "larger is better" if plan.higher_is_better else "smaller is better"
-    table = Table("variant", "mean", "95 % t-interval", *(f"seed {seed}" for seed in plan.seeds))
-    table.title = f"{plan.metric} of the {plan.split} split, {direction}"
-    for summary in comparison.summaries:
+    table = Table(title=f"{plan.metric} of the {plan.split} split, {direction}")
+    table.add_column("variant", overflow="fold")
+    for name in ("mean", "95 % t-interval", "finished seeds"):
+        table.add_column(name, no_wrap=True)
+    for summary in ranked(comparison):
+        mean = "" if summary.mean is None else f"{summary.mean:.4g}"
         interval = "" if summary.interval is None else f"{summary.interval[0]:.4g} to {summary.interval[1]:.4g}"
-        status = {failure.seed: failure.status for failure in summary.failures}
-        seeds = [f"{v:.4g}" if v is not None else status[s] for s, v in zip(plan.seeds, summary.values, strict=True)]
-        table.add_row(summary.name, "" if summary.mean is None else f"{summary.mean:.4g}", interval, *seeds)
+        table.add_row(summary.name, mean, interval, f"{len(summary.finished)} of {len(plan.seeds)}")
     Console().print(table)
     for sentence in headline(comparison):
         print(sentence)

@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from genloss.comparison.statistics import Summary
 
-__all__ = ["Curve", "budget_chart", "interval_chart", "library", "metric_title"]
+__all__ = ["Curve", "budget_chart", "interval_chart", "library"]
 
 # Okabe & Ito's colours that show on white, told apart by colour-blind readers; dashes begin again after the last.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -42,11 +42,6 @@ def library() -> str:
     return f"<script>{get_plotlyjs()}</script>"
 
 
-def metric_title(metric: str) -> str:
-    """Returns a metric's name as it is written."""
-    return {"mmd2": "MMD²", "kl": "KL", "bound": "ELBO in nats"}.get(metric, metric.replace("_", " "))
-
-
 def _html(figure: go.Figure, height: int, name: str) -> str:
     figure.update_layout(
         template="plotly_white",
@@ -70,7 +65,7 @@ def _is_wide(values: Sequence[float]) -> bool:
 
 
 def interval_chart(
-    summaries: Sequence[Summary], colours: Mapping[str, int], seeds: Sequence[int], metric: str, floor: float | None
+    summaries: Sequence[Summary], colours: Mapping[str, int], seeds: Sequence[int], title: str, floor: float | None
 ) -> str:
     """Draws a row a variant: every seed as a dot, under them the mean and its interval, across all rows the floor.
 
@@ -78,7 +73,7 @@ def interval_chart(
         summaries: from the top row down.
         colours: position of each variant in the palette.
         seeds: the plan's.
-        metric: what is on the axis.
+        title: the metric's name as it is written.
         floor: the metric of real training data, or None.
     """
     everything = [value for summary in summaries for value in summary.finished]
@@ -96,7 +91,7 @@ def interval_chart(
             x=position, y=1, yref="paper", yanchor="bottom", text=label, showarrow=False, font_size=12
         )
     figure.update_layout(showlegend=False)
-    figure.update_xaxes(title=f"{metric_title(metric)} of the test split", type="log" if wide else "linear")
+    figure.update_xaxes(title=f"{title} of the test split", type="log" if wide else "linear")
     names = [summary.name for summary in summaries]
     figure.update_yaxes(
         tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.4, -0.6], showgrid=False, zeroline=False
@@ -148,13 +143,13 @@ def _interval_row(
         )
 
 
-def budget_chart(curves: Mapping[str, Sequence[Curve]], colours: Mapping[str, int], metric: str) -> str:
+def budget_chart(curves: Mapping[str, Sequence[Curve]], colours: Mapping[str, int], title: str) -> str:
     """Draws the metric against the turn: every seed as a thin line, the mean of the finished ones as a thick line.
 
     Args:
         curves: variant -> its runs.
         colours: position of each variant in the palette.
-        metric: what is on the axis.
+        title: the metric's name as it is written.
     """
     figure = go.Figure()
     for name, runs in curves.items():
@@ -183,14 +178,14 @@ def budget_chart(curves: Mapping[str, Sequence[Curve]], colours: Mapping[str, in
             name=name,
             hovertemplate="turn %{x}: mean %{y:.5g}",
         )
-    every = [(turn, value) for runs in curves.values() for run in runs for turn, value in zip(run.turns, run.values)]
+    every = [point for runs in curves.values() for run in runs for point in zip(run.turns, run.values, strict=True)]
     if _is_wide([value for _, value in every]):
         figure.update_yaxes(type="log")
     elif late := [value for turn, value in every if turn > 0.15 * max(turn for turn, _ in every)]:
         margin = 0.08 * ((max(late) - min(late)) or abs(max(late)) or 1.0)
         figure.update_yaxes(range=[min(late) - margin, max(late) + margin])
     figure.update_xaxes(title="turns", rangemode="tozero")
-    figure.update_yaxes(title=f"{metric_title(metric)} of the select split", showline=True, linecolor="#888")
+    figure.update_yaxes(title=f"{title} of the select split", showline=True, linecolor="#888")
     figure.update_layout(legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0})
     return _html(figure, 460, "budget")
 

@@ -15,6 +15,7 @@ from genloss.comparison.vary import Axis, Choice, added_penalties, combinations,
 from genloss.errors import InputError
 from genloss.losses import Constraint, Loss, Penalty
 from genloss.runs.folder import environment, recipe_text
+from genloss.runs.overrides import parse_override
 from genloss.runs.recipes import parse_recipe, read_recipe
 from genloss.runs.schema import Recipe
 from genloss.runs.specification import DEFAULT_LOSS, LOSS_BASE, class_of, to_mapping
@@ -27,9 +28,9 @@ OUTSIDE = ("seed", "name", "runs_dir", "preset")
 HIGHER_IS_BETTER = ("bound", "modes", "high_quality")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Variant:
-    """One variant of the grid.
+    """One variant of the grid, equal to itself alone.
 
     Args:
         name: what a reader sees.
@@ -127,8 +128,8 @@ def make_plan(recipe: str, overrides: Sequence[str], vary: Sequence[str], seeds:
     drafts = [_draft(recipe, overrides, name, choices) for name, choices in grid]
     metric, notes = _metric(drafts, axes)
     variants = tuple(
-        Variant(name, folder, tuple(changes), _locked(checked, metric, axes), tuple(said))
-        for (name, _), folder, (changes, checked, said) in zip(grid, folders, drafts, strict=True)
+        _variant(name, folder, draft, None if "evaluation.metric" in [axis.key for axis in axes] else metric)
+        for (name, _), folder, draft in zip(grid, folders, drafts, strict=True)
     )
     _refuse_equal(variants)
     versions = environment()
@@ -153,7 +154,8 @@ Draft = tuple[list[str], Recipe, list[str]]
 
 
 def _draft(recipe: str, overrides: Sequence[str], name: str, choices: Sequence[Choice]) -> Draft:
-    changes = [*overrides, *(choice.override for choice in choices)]
+    own = [text for text in overrides if parse_override(text)[0] != "runs_dir"]
+    changes = [*own, *(choice.override for choice in choices)]
     try:
         checked, notes = read_recipe(recipe, changes)
         if additions := [addition for choice in choices for addition in choice.additions]:
@@ -179,12 +181,20 @@ def _metric(drafts: Sequence[Draft], axes: Sequence[Axis]) -> tuple[str, list[st
     return metric, [sentence]
 
 
-def _locked(recipe: Recipe, metric: str, axes: Sequence[Axis]) -> dict[str, Any]:
-    """The recipe that every seed of a variant runs: one rule for the best checkpoint, threads that change no bit."""
-    tree = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
-    if "evaluation.metric" not in [axis.key for axis in axes]:
-        tree["evaluation"]["metric"] = metric
-    return {key: value for key, value in {**tree, "threads": recipe.threads or 1}.items() if key not in OUTSIDE}
+def _variant(name: str, folder: str, draft: Draft, metric: str | None) -> Variant:
+    """Locks what every seed of a variant runs: one rule for the best checkpoint, and the threads."""
+    changes, checked, notes = draft
+    try:
+        loss = to_mapping(checked.loss, "loss")
+        penalties = [to_mapping(entry, f"penalties[{i}]") for i, entry in enumerate(checked.penalties)]
+    except InputError as error:
+        raise InputError(f"variant {name!r}: {error}") from error
+    update: dict[str, Any] = {"loss": loss, "penalties": penalties, "threads": checked.threads or 1}
+    if metric is not None:
+        update["evaluation"] = checked.evaluation.model_copy(update={"metric": metric})
+    tree = checked.model_copy(update=update).model_dump(mode="json", by_alias=True, exclude_none=True)
+    recipe = {key: value for key, value in tree.items() if key not in OUTSIDE}
+    return Variant(name, folder, tuple(changes), recipe, tuple(notes))
 
 
 def _refuse_equal(variants: Sequence[Variant]) -> None:

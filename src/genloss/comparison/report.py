@@ -10,18 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from genloss.comparison.charts import Curve, budget_chart, interval_chart, library, metric_title
+from genloss.comparison.charts import Curve, budget_chart, interval_chart, library
+from genloss.comparison.conclusion import headline, metric_title, ranked, standing_of, summary_json
 from genloss.comparison.plan import Cell, Variant
 from genloss.comparison.run import Comparison
-from genloss.comparison.statistics import Standing, Summary, standing
 from genloss.errors import WorkError
 from genloss.runs.folder import RunFolder
 from genloss.runs.report import embedded_image, html_page, html_table
 from genloss.training.storage import write_file
 
-__all__ = ["headline", "summary_json", "write_report"]
+__all__ = ["write_report"]
 
-CONFIRMING = 10
 STYLE = """<style>
 .verdict { border-left: 5px solid #0072B2; background: #f2f7fb; padding: 0.6rem 1rem; font-size: 1.05rem; }
 .verdict p { margin: 0.3rem 0; } .scroll { overflow-x: auto; } details { margin: 0.5rem 0; }
@@ -50,29 +49,6 @@ def write_report(comparison: Comparison) -> Path:
         raise WorkError(f"cannot write {str(path)!r}: {error}.") from error
 
 
-def summary_json(comparison: Comparison) -> dict[str, Any]:
-    """Returns what the command prints as JSON."""
-    plan = comparison.plan
-    return {
-        "plan": plan.sha256,
-        "folder": str(comparison.folder),
-        "metric": plan.metric,
-        "higher_is_better": plan.higher_is_better,
-        "seeds": list(plan.seeds),
-        "variants": [
-            {
-                "name": summary.name,
-                "seeds": list(summary.values),
-                "mean": summary.mean,
-                "interval": summary.interval,
-                "failures": [{"seed": f.seed, "status": f.status, "message": f.message} for f in summary.failures],
-            }
-            for summary in comparison.summaries
-        ],
-        "report": str(comparison.folder / "report.html"),
-    }
-
-
 def _run_json(comparison: Comparison, cell: Cell) -> dict[str, Any]:
     result = comparison.results[cell]
     return {
@@ -92,59 +68,13 @@ def _run(comparison: Comparison, cell: Cell) -> Path:
     return comparison.folder / "cells" / f"{cell.name}-1"
 
 
-def _standing(comparison: Comparison) -> Standing:
-    return standing(comparison.summaries, higher_is_better=comparison.plan.higher_is_better)
-
-
-def _ranked(comparison: Comparison) -> list[Summary]:
-    """The variants from the best mean to the worst, those without a number last."""
-    sign = -1.0 if comparison.plan.higher_is_better else 1.0
-    return sorted(comparison.summaries, key=lambda s: math.inf if s.mean is None else sign * s.mean)
-
-
-def headline(comparison: Comparison) -> list[str]:
-    """Returns what the numbers allow to say, in sentences."""
-    plan, found = comparison.plan, _standing(comparison)
-    name, seeds = metric_title(plan.metric), len(plan.seeds)
-    sentences = []
-    if found.best is None:
-        return ["No run finished: there is nothing to compare."]
-    best = next(s for s in comparison.summaries if s.name == found.best)
-    if seeds == 1:
-        sentences.append(
-            f"One seed a variant has no interval, so nothing tells the variants apart; {found.best} happens to have the "
-            f"best {name} ({best.mean:.4g})."
-        )
-    elif found.similar:
-        others = f"{', '.join(found.similar)} {'is' if len(found.similar) == 1 else 'are'} not distinguishable from it"
-        sentences.append(f"{found.best} has the best mean {name} ({best.mean:.4g}), but {others} by 95 % intervals.")
-    else:
-        sentences.append(
-            f"The 95 % interval of {found.best} (mean {name} {best.mean:.4g}) lies apart from that of every other variant."
-        )
-    if found.separated and found.similar:
-        sentences.append(f"The intervals lie apart, on the worse side, for {', '.join(found.separated)}.")
-    for summary in comparison.summaries:
-        if summary.failures:
-            mean = "no number" if summary.mean is None else f"its mean is over the other {len(summary.finished)}"
-            sentences.append(f"{summary.name}: {len(summary.failures)} of {seeds} seeds failed; {mean}.")
-    if seeds < CONFIRMING:
-        sentences.append(
-            f"Exploratory: {seeds} {'seed' if seeds == 1 else 'seeds'} a variant and untuned settings suggest, they do not "
-            f"decide; confirm with fresh seeds, {CONFIRMING} or more."
-        )
-    if len({result.signature for result in comparison.results.values() if result.signature}) > 1:
-        sentences.append("Runs were measured with different conventions (see comparison.json): do not compare them.")
-    return sentences
-
-
 def _page(comparison: Comparison) -> str:
     plan = comparison.plan
     verdict = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in headline(comparison))
     direction = "larger is better" if plan.higher_is_better else "smaller is better"
     about = (
-        f"{metric_title(plan.metric)} ({direction}) of each run's checkpoint <i>best</i>, on the {plan.split} split with "
-        f"{plan.samples} generated samples; the checkpoint was chosen on the select split. "
+        f"{metric_title(plan.metric)} ({direction}) of each run's checkpoint <i>best</i>, on the {plan.split} split "
+        f"with {plan.samples} generated samples; the checkpoint was chosen on the select split. "
         f"Locked plan <code>{plan.sha256}</code>."
     )
     body = [
@@ -164,11 +94,11 @@ def _page(comparison: Comparison) -> str:
 
 
 def _result_section(comparison: Comparison) -> list[str]:
-    plan, found = comparison.plan, _standing(comparison)
-    verdicts = {found.best: "best mean"} | dict.fromkeys(found.similar, "not distinguishable from it")
+    plan, found = comparison.plan, standing_of(comparison)
+    verdicts = {str(found.best): "best mean"} | dict.fromkeys(found.similar, "not distinguishable from it")
     verdicts |= dict.fromkeys(found.separated, "interval apart") | dict.fromkeys(found.without, "no finished seed")
     rows = []
-    for summary in _ranked(comparison):
+    for summary in ranked(comparison):
         status = {failure.seed: failure.status for failure in summary.failures}
         seeds = [_number(v) if v is not None else status[s] for s, v in zip(plan.seeds, summary.values, strict=True)]
         interval = (
@@ -187,7 +117,7 @@ def _result_section(comparison: Comparison) -> list[str]:
             f" The dashed line is {comparison.facts['floor_samples']} real training samples in the place of generated "
         )
         notes += f"ones ({_number(floor)}): what a generator that had learned the data would score."
-    chart = interval_chart(_ranked(comparison), _colours(comparison), plan.seeds, plan.metric, floor)
+    chart = interval_chart(ranked(comparison), _colours(comparison), plan.seeds, plan.metric, floor)
     return [
         f"<h2>{html.escape(metric_title(plan.metric))} of every seed</h2>",
         f'<div class="scroll">{html_table(head, rows)}</div>',
@@ -211,8 +141,8 @@ def _failure_section(comparison: Comparison) -> list[str]:
     return [
         "<h2>Failures</h2>",
         html_table(["variant", "seed", "status", "what happened"], rows),
-        '<p class="note">A failed seed is an outcome, not a gap: means are over the seeds that finished. The same command '
-        "again tries those that died or failed, not those that diverged.</p>",
+        '<p class="note">A failed seed is an outcome, not a gap: means are over the seeds that finished. The same '
+        "command again tries those that died or failed, not those that diverged.</p>",
     ]
 
 
@@ -231,9 +161,9 @@ def _budget_section(comparison: Comparison) -> list[str]:
     return [
         f"<h2>{html.escape(metric_title(plan.metric))} against the budget</h2>",
         budget_chart(curves, _colours(comparison), plan.metric),
-        '<p class="note">Measured in training on the select split: thin lines are seeds, thick lines the mean of those that '
-        "finished, a cross the last value of one that failed. Values of the first turns may lie outside the frame; "
-        "double-click to see all.</p>",
+        '<p class="note">Measured in training on the select split: thin lines are seeds, thick lines the mean of those '
+        "that finished, a cross the last value of one that failed. Values of the first turns may lie outside the "
+        "frame; double-click to see all.</p>",
         html_table(
             ["variant", "turns", "samples that all players processed", "training seconds a run", "parameters"], costs
         ),
@@ -271,8 +201,8 @@ def _sample_section(comparison: Comparison) -> list[str]:
     figures += [embedded_image(path, "real data of the test split") for path in real if path.is_file()][:1]
     return [
         "<h2>Samples</h2>",
-        '<p class="note">Neither picked by eye nor the measured checkpoint: the last pictures of the first seed, all from '
-        "the same noise where the variants' latents have one shape.</p>",
+        '<p class="note">Neither picked by eye nor the measured checkpoint: the last pictures of the first seed, '
+        "all from the same noise where the variants' latents have one shape.</p>",
         f'<div class="grids">{"".join(figures)}</div>',
     ]
 
@@ -314,7 +244,11 @@ def _difference_section(comparison: Comparison) -> list[str]:
 
 
 def _value(value: Any) -> str:
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_value(entry)}" for key, entry in value.items())
+    return json.dumps(value)
 
 
 def _machines(comparison: Comparison) -> list[str]:
@@ -338,12 +272,16 @@ def _repeat_section(comparison: Comparison) -> list[str]:
     evaluate = f"genloss evaluate RUN --split {plan.split} --samples {plan.samples}"
     versions = ", ".join(f"{name} {version}" for name, version in plan.versions["packages"].items())
     data = comparison.facts["data"]
+    seeds = ", ".join(map(str, plan.seeds))
+    about = [
+        f"Data {data['name']}: {_value(data['sizes'])}.",
+        f"genloss {plan.versions['genloss']}, Python {plan.versions['python']}, {versions}.",
+        f"Device {comparison.facts['device']}; {'; '.join(_machines(comparison))}.",
+    ]
     return [
         "<h2>Repeat one run</h2>",
-        html_table(["variant", "command", "overrides of the recipe"], rows),
-        f"<p>SEED is one of {', '.join(map(str, plan.seeds))}. Then <code>{html.escape(evaluate)}</code> measures it.</p>",
-        f"<p>Data {html.escape(str(data['name']))}: {html.escape(_value(data['sizes']))}. genloss {plan.versions['genloss']}, "
-        f"Python {plan.versions['python']}, {html.escape(versions)}. Device {comparison.facts['device']}; "
-        f"{html.escape('; '.join(_machines(comparison)))}.</p>",
+        f'<div class="scroll">{html_table(["variant", "command", "overrides of the recipe"], rows)}</div>',
+        f"<p>SEED is one of {seeds}. Then <code>{html.escape(evaluate)}</code> measures it.</p>",
+        f"<p>{html.escape(' '.join(about))}</p>",
         f"<details><summary>The locked plan</summary><pre>{html.escape(plan.text())}</pre></details>",
     ]

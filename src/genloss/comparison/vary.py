@@ -124,7 +124,7 @@ def combinations(axes: Sequence[Axis]) -> list[tuple[str, tuple[Choice, ...]]]:
     grid = list(itertools.product(*(axis.choices for axis in axes)))
     if len(grid) < 2:
         raise InputError("a comparison needs two variants or more; for example --vary loss=hinge,wasserstein.")
-    names = _unique([", ".join(choice.label for choice in choices) for choices in grid], " ({})")
+    names = _unique([" / ".join(choice.label for choice in choices) for choices in grid], " ({})")
     return list(zip(names, grid, strict=True))
 
 
@@ -142,13 +142,13 @@ def _unique(names: Iterable[str], suffix: str) -> list[str]:
 
 
 def folder_names(names: Sequence[str]) -> list[str]:
-    """Returns unique names of at most 60 characters that every file system and a recipe's `name` take.
+    """Returns unique names of at most 100 characters that every file system and a recipe's `name` take.
 
     Example:
-        >>> folder_names(["wasserstein+gradient_penalty", "hinge, train.steps=100"])
+        >>> folder_names(["wasserstein+gradient_penalty", "hinge / train.steps=100"])
         ['wasserstein-gradient_penalty', 'hinge-train.steps-100']
     """
-    short = [re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-.")[:56].rstrip("-.") or "variant" for name in names]
+    short = [re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-.")[:96].rstrip("-.") or "variant" for name in names]
     return _unique([name if name[0].isalnum() else f"v{name}" for name in short], "-{}")
 
 

@@ -14,6 +14,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from genloss.errors import InputError, WorkError
+
 __all__ = ["main", "run_cell"]
 
 GRACE = 600
@@ -34,14 +36,13 @@ def run_cell(job: dict[str, Any]) -> dict[str, Any] | None:
     from genloss.runs.recipes import read_recipe
     from genloss.runs.sampling import evaluate_run
 
-    begin = time.monotonic()
     path = Path(job["runs_dir"]) / f"{job['name']}-1"
-    new = not path.exists()
-    if new:
+    seconds = None
+    if not path.exists():
         # json.dumps quotes a path for YAML
         overrides = [f"seed={job['seed']}", f"name={job['name']}", f"runs_dir={json.dumps(job['runs_dir'])}"]
         sys.argv = ["genloss", "train", job["recipe"], *overrides]  # the run records the command that repeats it
-        train_run(read_recipe(job["recipe"], overrides)[0])
+        seconds = train_run(read_recipe(job["recipe"], overrides)[0]).seconds
     elif RunFolder.open(path).status() not in ("finished", "diverged"):
         resume_run(path)
     run = RunFolder.open(path)
@@ -51,12 +52,11 @@ def run_cell(job: dict[str, Any]) -> dict[str, Any] | None:
         return {"status": "diverged", "message": said}
     if run.status() != "finished":
         return None
-    trained = time.monotonic() - begin
     metrics, checkpoint = evaluate_run(path, split=job["split"], samples=job["samples"])
     measured = {name: metric.value if math.isfinite(metric.value) else None for name, metric in metrics.items()}
     compared = metrics[job["metric"]]
     result: dict[str, Any] = {"status": "finished", "checkpoint": checkpoint, "metrics": measured}
-    result |= {"signature": compared.signature, "n": compared.n, "seconds": round(trained, 3) if new else None}
+    result |= {"signature": compared.signature, "n": compared.n, "seconds": seconds}
     if measured[job["metric"]] is None:
         result |= {"status": "failed", "message": f"{job['metric']} of the {job['split']} split is {compared.value}."}
     return result
@@ -90,7 +90,8 @@ def main() -> None:
             # What an exception left behind in this process (memory on a device, say) must not reach the next cell.
             failed = True
             traceback.print_exc()
-            result = {"status": "failed", "message": f"{type(error).__name__}: {error}"}
+            sentence = str(error) if isinstance(error, (InputError, WorkError)) else f"{type(error).__name__}: {error}"
+            result = {"status": "failed", "message": sentence}
         sys.stdout.flush()
         sys.stderr.flush()
         if result is None:

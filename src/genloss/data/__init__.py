@@ -3,5 +3,24 @@
 from __future__ import annotations
 
 from genloss.data.base import Batch, Dataset, Modes, Split, Standardisation, ToyDensity
+from genloss.data.load import known_datasets, load_data
+from genloss.data.toys import Checkerboard, GaussianMixture, Grid, Pinwheel, Ring, SwissRoll, TwoMoons, make_toy
 
-__all__ = ["Batch", "Dataset", "Modes", "Split", "Standardisation", "ToyDensity"]
+__all__ = [
+    "Batch",
+    "Checkerboard",
+    "Dataset",
+    "GaussianMixture",
+    "Grid",
+    "Modes",
+    "Pinwheel",
+    "Ring",
+    "Split",
+    "Standardisation",
+    "SwissRoll",
+    "ToyDensity",
+    "TwoMoons",
+    "known_datasets",
+    "load_data",
+    "make_toy",
+]

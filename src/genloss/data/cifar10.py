@@ -17,6 +17,7 @@ from genloss.errors import InputError
 __all__ = ["load_cifar10"]
 
 _SIDE = 32
+_OFFICIAL = 50_000
 
 
 def load_cifar10(folder: Path, options: ImageOptions) -> Dataset:
@@ -55,7 +56,9 @@ def load_cifar10(folder: Path, options: ImageOptions) -> Dataset:
     places = torch.split(store, counts)
     for _ in parallel(_fill, zip(places, every, strict=True)):
         pass
-    return official_dataset("cifar10", store, torch.cat(list(labels.values())).long(), training, class_names, options)
+    notes = () if training == _OFFICIAL else (f"The folder holds {training:,} of the {_OFFICIAL:,} training images.",)
+    every_label = torch.cat(list(labels.values())).long()
+    return official_dataset("cifar10", store, every_label, training, class_names, options, notes)
 
 
 def _images(sheet: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from genloss.data.base import Dataset
-from genloss.data.images import ImageOptions, Pictures, image_dataset, refit
+from genloss.data.images import ImageOptions, Pictures, image_dataset, limited, refit
 from genloss.data.splits import complete
 
 __all__ = ["load_digits"]
@@ -27,13 +27,14 @@ def load_digits(options: ImageOptions) -> Dataset:
     bunch = sklearn.datasets.load_digits()
     levels = torch.from_numpy(bunch.images)
     stored = (levels * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
-    values, notes = refit(stored, options)
-    rows, split_note = complete({"train": torch.arange(len(values))}, "'digits'")
+    rows, split_note = complete({"train": torch.arange(len(stored))}, "'digits'")
+    rows, limit_notes = limited(rows, options)
+    values, fitted = refit(stored, options)
     pictures = Pictures(
         values=values,
         labels=torch.from_numpy(bunch.target).long(),
         class_names=tuple(str(digit) for digit in range(10)),
         rows=rows,
-        notes=("Grey levels 0 to 16 became pixels 0 to 255.", split_note, *notes),
+        notes=("Grey levels 0 to 16 became pixels 0 to 255.", split_note, *limit_notes, *fitted),
     )
     return image_dataset("digits", pictures, options)

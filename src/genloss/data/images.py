@@ -17,7 +17,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from genloss.data.base import Binarise, Dataset
+from genloss.data.base import Binarise, Dataset, Split
 from genloss.data.splits import compact, complete
 from genloss.errors import InputError
 
@@ -211,9 +211,8 @@ def limited(rows: Mapping[str, Tensor], options: ImageOptions) -> tuple[dict[str
 
 
 def image_dataset(name: str, pictures: Pictures, options: ImageOptions) -> Dataset:
-    """Puts decoded images behind the contract: limits the training split, sets range and binarisation, says so."""
-    rows, limit_notes = limited(pictures.rows, options)
-    notes = [*pictures.notes, *limit_notes]
+    """Puts decoded images behind the contract: sets range and binarisation, and says so."""
+    notes = list(pictures.notes)
     if options.binarise == "stochastic":
         notes.append("Pixels are drawn from Bernoulli(pixel / 255) afresh whenever a batch is made, in testing too.")
     elif options.binarise == "threshold":
@@ -224,7 +223,7 @@ def image_dataset(name: str, pictures: Pictures, options: ImageOptions) -> Datas
         name=name,
         kind="image",
         shape=shape,
-        splits=compact(pictures.values, pictures.labels, rows),
+        splits={part: Split(pictures.values, pictures.labels, index) for part, index in pictures.rows.items()},
         value_range=(-1.0, 1.0) if symmetric else (0.0, 1.0),
         class_names=pictures.class_names,
         notes=tuple(notes),
@@ -233,7 +232,13 @@ def image_dataset(name: str, pictures: Pictures, options: ImageOptions) -> Datas
 
 
 def official_dataset(
-    name: str, store: Tensor, labels: Tensor, training: int, class_names: tuple[str, ...], options: ImageOptions
+    name: str,
+    store: Tensor,
+    labels: Tensor,
+    training: int,
+    class_names: tuple[str, ...],
+    options: ImageOptions,
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
     """Puts a set with an official test set behind the contract; `select` is taken from the training samples.
 
@@ -244,6 +249,7 @@ def official_dataset(
         training: number of training samples.
         class_names: names of the labels.
         options: how the images are prepared.
+        notes: sentences to begin with.
 
     Raises:
         InputError: a label has no name, or there are too few samples.
@@ -253,8 +259,11 @@ def official_dataset(
     rows, split_note = complete(
         {"train": torch.arange(training), "test": torch.arange(training, len(store))}, repr(name)
     )
-    values, notes = refit(store, options)
-    return image_dataset(name, Pictures(values, labels, class_names, rows, (split_note, *notes)), options)
+    rows, limit_notes = limited(rows, options)
+    store, every_label, rows = compact(store, labels, rows)
+    values, fitted = refit(store, options)
+    notes = (*notes, split_note, *limit_notes, *fitted)
+    return image_dataset(name, Pictures(values, every_label, class_names, rows, notes), options)
 
 
 def target(size: tuple[int, int], options: ImageOptions) -> tuple[int, int]:
@@ -296,18 +305,30 @@ def pixels(image: Image.Image, channels: int) -> Tensor:
 
 
 def refit(values: Tensor, options: ImageOptions) -> tuple[Tensor, tuple[str, ...]]:
-    """Returns stored images `(n, channels, height, width)` cropped and resized as the options ask, and the notes."""
+    """Returns stored images `(n, channels, height, width)` cropped and resized as `fit` does, and the notes.
+
+    All images have one size, so the filter is one matrix for the rows and one for the columns: ten times as fast.
+    """
     count, channels, height, width = values.shape
-    wide, high = target((width, height), options)
-    if (wide, high) == (width, height):
+    size = (width, height)
+    if target(size, options) == size:
         return values, ()
-    store = allocate(count, channels, high, wide)
+    if options.crop:
+        side = min(size)
+        top, left = (height - side) // 2, (width - side) // 2
+        values = values[:, :, top : top + side, left : left + side]
+    if options.size is None:
+        return values.contiguous(), fit_notes({size}, options)
+    store = allocate(count, channels, options.size, options.size)
+    across, down = (_lanczos(length, options.size) for length in (values.shape[3], values.shape[2]))
+    for place, chunk in zip(torch.split(store, 256), torch.split(values, 256), strict=True):
+        # Like Pillow: the rows first, rounded to 8 bits, then the columns.
+        rows = (chunk.float() @ across).round_().clamp_(0, 255)
+        place.copy_((rows.mT.contiguous() @ down).round_().clamp_(0, 255).mT)
+    return store, fit_notes({size}, options)
 
-    def one(row: int) -> None:
-        array = values[row].permute(1, 2, 0).numpy()
-        image = Image.fromarray(array[:, :, 0] if channels == 1 else array)
-        store[row] = pixels(fit(image, options), channels)
 
-    for _ in parallel(one, range(count)):
-        pass
-    return store, fit_notes({(width, height)}, options)
+def _lanczos(length: int, wanted: int) -> Tensor:
+    """Returns Pillow's antialiased Lanczos filter from `length` to `wanted` pixels, `(length, wanted)`."""
+    impulses = Image.fromarray(np.eye(length, dtype=np.float32))
+    return torch.from_numpy(np.array(impulses.resize((wanted, length), Image.Resampling.LANCZOS)))

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genloss.data.base import Split
 from genloss.errors import InputError
 
 __all__ = ["PARTS", "compact", "complete", "hold_out", "shuffled"]
@@ -94,15 +93,20 @@ def complete(given: Mapping[str, Tensor], where: str) -> tuple[dict[str, Tensor]
     return {name: parts[name] for name in PARTS}, note
 
 
-def compact(values: Tensor, labels: Tensor | None, rows: Mapping[str, Tensor]) -> dict[str, Split]:
-    """Returns splits over a store that holds nothing but the rows they use.
+def compact(
+    values: Tensor, labels: Tensor | None, rows: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
+    """Returns the store without the rows that no part uses, and the parts' rows in it.
 
-    The store is left as it is when at least nine tenths of it are used: then a copy would cost more than it frees.
+    The store stays as it is when at least nine tenths of it are used: then a copy would cost more than it frees.
     """
     used = torch.cat(list(rows.values()))
     if len(used) >= 0.9 * len(values):
-        return {name: Split(values, labels, index) for name, index in rows.items()}
+        return values, labels, dict(rows)
     position = torch.full((len(values),), -1)
     position[used] = torch.arange(len(used))
-    values, labels = values[used], None if labels is None else labels[used]
-    return {name: Split(values, labels, position[index]) for name, index in rows.items()}
+    return (
+        values.index_select(0, used),
+        None if labels is None else labels.index_select(0, used),
+        {name: position[index] for name, index in rows.items()},
+    )

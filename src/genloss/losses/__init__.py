@@ -13,4 +13,5 @@ from genloss.losses.feature_penalties import *
 from genloss.losses.likelihood import *
 from genloss.losses.parameter_penalties import *
 from genloss.losses.penalties import *
+from genloss.losses.transport import *
 from genloss.losses.variational import *

@@ -28,17 +28,15 @@ def not_empty(**tensors: Tensor) -> None:
 
 def same_shape(**tensors: Tensor) -> None:
     """Raises ValueError unless all shapes are equal, so that nothing broadcasts unseen."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if len(set(shapes.values())) > 1:
-        received = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    if len({tensor.shape for tensor in tensors.values()}) > 1:
+        received = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items())
         raise ValueError(f"shapes differ: {received}; expected equal shapes, reshape one of them (nothing broadcasts).")
 
 
 def same_kind(**tensors: Tensor) -> None:
     """Raises TypeError unless dtype and device agree, so that nothing is promoted or moved unseen."""
-    kinds = {name: f"{tensor.dtype} on {tensor.device}" for name, tensor in tensors.items()}
-    if len(set(kinds.values())) > 1:
-        received = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
+    if len({(tensor.dtype, tensor.device) for tensor in tensors.values()}) > 1:
+        received = ", ".join(f"{name} {tensor.dtype} on {tensor.device}" for name, tensor in tensors.items())
         raise TypeError(f"dtypes or devices differ: {received}; expected equal ones, convert one with .to(...).")
 
 

@@ -128,9 +128,10 @@ class FDivergence(AdversarialLoss):
             return
         low, high = allowed
         for name, values in scores.items():
-            # Written so that NaN is outside too.
-            if not bool(((values >= low) & (values <= high)).all()):
-                worst = values.detach().flatten()[(values.detach() - 0.5 * (low + high)).abs().argmax()].item()
+            inside = (values >= low) & (values <= high)  # NaN is outside too
+            if not bool(inside.all()):
+                outside = values.detach()[~inside]
+                worst = outside[outside.abs().argmax()].item()
                 raise ValueError(
                     f"{name} reach {worst:.4g}, and {type(self).__name__} can be computed for scores in "
                     f"[{low:g}, {high:g}] only, beyond which it overflows; bound the critic (spectral normalisation, "

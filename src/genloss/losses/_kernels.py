@@ -24,9 +24,7 @@ def kernel_function(name: str, bandwidths: tuple[float, ...], features: int) -> 
         return PairFunction(partial(_linear, sum(bandwidth**-2 for bandwidth in bandwidths)), radial=False)
     if name == "rational_quadratic":
         return PairFunction(partial(_rational_quadratic, bandwidths), at_zero=len(bandwidths) * len(_ALPHAS))
-    return PairFunction(
-        partial(_RADIAL[name], bandwidths), at_zero=len(bandwidths), smooth=name != "laplace"
-    )
+    return PairFunction(partial(_RADIAL[name], bandwidths), at_zero=len(bandwidths), smooth=name != "laplace")
 
 
 def _gaussian(bandwidths: tuple[float, ...], tile: Tensor, with_slope: bool) -> tuple[Tensor, Tensor | None]:

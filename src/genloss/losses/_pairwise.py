@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-__all__ = ["PairFunction", "pair_sum", "row_sum", "squared_distances"]
+__all__ = ["PairFunction", "first_derivative_only", "pair_sum", "row_sum", "squared_distances"]
 
 # Elements of one tile: small enough for a processor's cache, large enough that a GPU needs few launches.
 _TILE_CPU = 1 << 18
@@ -36,6 +35,15 @@ class PairFunction:
     smooth: bool = True
 
 
+def first_derivative_only() -> None:
+    """Raises RuntimeError inside a backward that builds a graph: the saved gradient would pass for a constant there."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "a sample distance was differentiated with create_graph=True, but its gradient is computed beside its value "
+            "and has no derivative of its own; expected create_graph=False."
+        )
+
+
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """Returns `(n, m)` squared distances by the Gram expansion, never negative; centre both sets by one point first."""
     tile = torch.addmm(y.square().sum(1), x, y.mT, alpha=-2.0)
@@ -54,8 +62,8 @@ class _PairSum(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        first_derivative_only()
         saved = iter(ctx.saved_tensors)
         on_x, on_y = (next(saved) * upstream if kept else None for kept in ctx.kept)
         return on_x, on_y, None, None
@@ -118,8 +126,8 @@ class _Evaluated(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        first_derivative_only()
         (slope,) = ctx.saved_tensors
         return slope * upstream, None
 

@@ -256,7 +256,8 @@ class Consistency(Penalty):
 
     def _change(self, view: CriticView, samples: Tensor) -> Tensor:
         """Returns the squared change of the scores under the augmentation."""
-        return _average((view.scores(samples) - view.scores(self._augment(view, samples))).square())
+        copies = self._augment(view, samples)
+        return _average((view.scores(samples) - view.scores(copies)).square())
 
     def _augment(self, view: CriticView, samples: Tensor) -> Tensor:
         """Returns augmented copies, detached."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genloss.losses import _likelihood_references as source
 from genloss.losses._checks import at_least_float32, floating, not_empty, same_kind
+from genloss.losses._fields import one_of
 from genloss.losses._kernels import KERNELS, kernel_function, negative_distance
 from genloss.losses._pairwise import PairFunction, pair_sum, row_sum
 from genloss.losses.card import Card, Loss, Reference
@@ -48,6 +49,13 @@ class SampleDistance(Loss, ABC):
             TypeError: a tensor is not floating, or dtypes or devices differ.
             ValueError: a set is empty, shapes of one sample differ, or a random distance has no `rng`.
         """
+        if self.random and rng is None:
+            raise ValueError(f"{type(self).__name__} draws random numbers and got no rng; pass rng=torch.Generator().")
+        return self._distance(*self._prepared(x, y), rng)
+
+    @staticmethod
+    def _prepared(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Checks both sets and flattens each sample to its features."""
         floating(x=x, y=y)
         not_empty(x=x, y=y)
         same_kind(x=x, y=y)
@@ -56,9 +64,7 @@ class SampleDistance(Loss, ABC):
                 f"one sample of x has shape {tuple(x.shape[1:])} and one of y {tuple(y.shape[1:])}; expected equal "
                 f"shapes, since a distance compares like with like. Reshape one set."
             )
-        if self.random and rng is None:
-            raise ValueError(f"{type(self).__name__} draws random numbers and got no rng; pass rng=torch.Generator().")
-        return self._distance(_features(x), _features(y), rng)
+        return _features(x), _features(y)
 
     @abstractmethod
     def _distance(self, x: Tensor, y: Tensor, rng: torch.Generator | None) -> Tensor: ...
@@ -82,20 +88,22 @@ def _discrepancy(x: Tensor, y: Tensor, function: PairFunction, estimator: str) -
         raise ValueError(f"the unbiased estimate got {n} and {m} samples, expected at least 2 of each; use 'biased'.")
     if function.radial:
         x, y = _centred(x, y)
-    within_x, within_y, between = pair_sum(x, None, function), pair_sum(y, None, function), pair_sum(x, y, function)
-    if estimator == "unbiased":
-        return within_x / (n * (n - 1)) + within_y / (m * (m - 1)) - 2.0 * between / (n * m)
-    for samples in (x, y):
-        diagonal = row_sum(samples, samples, function) / len(samples) ** 2
-        between = between - 0.5 * n * m * diagonal
-    return within_x / n**2 + within_y / m**2 - 2.0 * between / (n * m)
+    between = pair_sum(x, y, function) / (n * m)
+    within_x, within_y = (_within(samples, function, estimator) for samples in (x, y))
+    return within_x + within_y - 2.0 * between
+
+
+def _within(x: Tensor, function: PairFunction, estimator: str) -> Tensor:
+    n = len(x)
+    different = pair_sum(x, None, function)
+    return different / (n * (n - 1)) if estimator == "unbiased" else (different + row_sum(x, x, function)) / n**2
 
 
 def _linear_time(x: Tensor, y: Tensor, function: PairFunction) -> Tensor:
     if len(x) != len(y) or len(x) % 2:
         raise ValueError(
-            f"the linear-time estimate got {len(x)} and {len(y)} samples, expected an equal and even number of each: it "
-            f"pairs neighbours. Drop the surplus."
+            f"the linear-time estimate got {len(x)} and {len(y)} samples, expected an equal and even number of each: "
+            f"it pairs neighbours. Drop the surplus."
         )
     if function.radial:
         x, y = _centred(x, y)
@@ -110,20 +118,21 @@ class MMD(SampleDistance):
 
     $$\mathrm{MMD}^2=E\,k(x,x')+E\,k(y,y')-2E\,k(x,y)$$
 
-    with, for the Gaussian kernel, $k=\sum_\sigma\exp(-\lVert x-y\rVert^2/(2\sigma^2))$. Zero exactly when both distributions agree. The unbiased
-    estimate leaves out the pairs of a sample with itself, has mean 0 for equal distributions and may be negative; the
-    biased one keeps them and is never negative. Use it to train a small generator without a critic, or to test. It
-    fails where no bandwidth fits the distances: the kernel is then 0 or 1 everywhere and the gradient vanishes, so
-    start from `median_bandwidth` of the data. In many dimensions it needs large batches or a good feature space.
+    with, for the Gaussian kernel, $k=\sum_\sigma\exp(-\lVert x-y\rVert^2/(2\sigma^2))$. Zero exactly when both
+    distributions agree. The unbiased estimate leaves out the pairs of a sample with itself, has mean 0 for equal
+    distributions and may be negative; the biased one keeps them and is never negative. Use it to train a small
+    generator without a critic, or to test. It fails where no bandwidth fits the distances: the kernel is then 0 or 1
+    everywhere and the gradient vanishes, so start from `median_bandwidth` of the data. In many dimensions it needs
+    large batches or a good feature space.
 
     Other conventions: for $\exp(-d^2/(2s))$ (the code of GMMN) give $\sigma=\sqrt s$, for $\exp(-\gamma d^2)$ give
     $\sigma=1/\sqrt{2\gamma}$. Memory is linear in the number of samples, gradient included; differentiable once.
 
     Args:
-        kernel: `gaussian`; `rational_quadratic` $\sum_\alpha(1+d^2/(2\alpha\sigma^2))^{-\alpha}$ over $\alpha$ in 0.2, 0.5, 1,
-            2, 5; `laplace` $e^{-d/\sigma}$; `inverse_multiquadric` $\sigma^2/(\sigma^2+d^2)$; `linear` $x\cdot y/\sigma^2$
-            (means only); or `polynomial` $(1+x\cdot y/(\sigma^2\dim x))^3$ (three moments, as the kernel inception
-            distance).
+        kernel: `gaussian`; `rational_quadratic` $\sum_\alpha(1+d^2/(2\alpha\sigma^2))^{-\alpha}$ over $\alpha$ in 0.2,
+            0.5, 1, 2, 5; `laplace` $e^{-d/\sigma}$; `inverse_multiquadric` $\sigma^2/(\sigma^2+d^2)$; `linear` $x\cdot
+            y/\sigma^2$ (means only); or `polynomial` $(1+x\cdot y/(\sigma^2\dim x))^3$ (three moments, as the kernel
+            inception distance).
         bandwidths: the $\sigma$, in the units of the data, positive; the kernels are summed.
         estimator: `unbiased` (at least 2 samples on either side), `biased`, or `linear_time` (equal and even numbers;
             unbiased, noisy, linear in time).

@@ -13,6 +13,7 @@ from torch.nn.functional import softplus
 
 from genloss.losses import _likelihood_references as source
 from genloss.losses._checks import at_least_float32, floating, not_empty
+from genloss.losses._fields import one_of, positive
 from genloss.losses._references import NNDL
 from genloss.losses.card import Card, Loss, Reference
 
@@ -214,12 +215,8 @@ class Gaussian(Likelihood):
     minimum_scale: float = 1e-3
 
     def __post_init__(self) -> None:
-        if self.variance not in ("fixed", "shared", "predicted"):
-            raise ValueError(f"variance is {self.variance!r}, expected one of fixed, shared, predicted.")
-        if not 0.0 < self.scale < math.inf:
-            raise ValueError(f"scale is {self.scale}, expected a positive finite number.")
-        if not 0.0 < self.minimum_scale < math.inf:
-            raise ValueError(f"minimum_scale is {self.minimum_scale}, expected a positive finite number.")
+        one_of("variance", self.variance, ("fixed", "shared", "predicted"))
+        positive(scale=self.scale, minimum_scale=self.minimum_scale)
         if self.variance != "fixed" and self.minimum_scale >= self.scale:
             raise ValueError(f"minimum_scale is {self.minimum_scale}, expected a number below scale={self.scale}.")
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genloss.losses import _likelihood_references as source
 from genloss.losses._checks import at_least_float32, floating, same_shape
+from genloss.losses._fields import at_least, not_negative, one_of
 from genloss.losses._references import NNDL
 from genloss.losses.card import Card, Loss, Reference
 from genloss.losses.divergences import kl_diagonal_normal
@@ -207,12 +208,9 @@ class ELBO(VariationalLoss):
     kl: Literal["analytic", "monte_carlo"] = "analytic"
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.beta < math.inf:
-            raise ValueError(f"beta is {self.beta}, expected a finite number that is not negative.")
-        if self.samples < 1:
-            raise ValueError(f"samples is {self.samples}, expected at least 1.")
-        if self.kl not in ("analytic", "monte_carlo"):
-            raise ValueError(f"kl is {self.kl!r}, expected analytic or monte_carlo.")
+        not_negative(beta=self.beta)
+        at_least(1, samples=self.samples)
+        one_of("kl", self.kl, ("analytic", "monte_carlo"))
 
     def _terms(
         self,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["GenerativeModel", "Player", "Streams", "Terms"]
+__all__ = ["GenerativeModel", "Memory", "Player", "Streams", "Terms"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,24 @@ class Streams:
 
     noise: torch.Generator
     penalty: torch.Generator
+
+
+class Memory(nn.Module):
+    """The memory of a loss or a penalty, kept as buffers: saved, resumed and moved like any other."""
+
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        for name, value in state.items():
+            self.register_buffer(name, value.clone())
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns the memory by name."""
+        return dict(self.named_buffers())
+
+    def replace(self, state: Mapping[str, Tensor]) -> None:
+        """Takes over the memory after an update."""
+        for name, buffer in self.named_buffers():
+            setattr(self, name, state[name].to(buffer))
 
 
 class GenerativeModel(nn.Module, ABC):

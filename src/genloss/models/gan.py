@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from genloss.errors import InputError
 from genloss.losses import AdversarialLoss, Constraint, Penalty
-from genloss.models.base import GenerativeModel, Player, Streams, Terms
+from genloss.models.base import GenerativeModel, Memory, Player, Streams, Terms
 from genloss.models.prior import Prior
 from genloss.networks import couples_batch
 
@@ -82,6 +82,11 @@ class GAN(GenerativeModel):
             Player("generator", "generator"),
         )
         self._one_pass = not couples_batch(discriminator)
+        names = [applied.penalty.card.name for applied in self.penalties]
+        if len(set(names)) < len(names):
+            raise InputError(f"a penalty is given twice: {', '.join(names)}; give each once, with its whole weight.")
+        states = {"loss": loss.init_state()} | {a.penalty.card.name: a.penalty.init_state() for a in self.penalties}
+        self.memories = nn.ModuleDict({name: Memory(state) for name, state in states.items()})
 
     def losses(self, player: str, x: Tensor, streams: Streams, turn: int) -> Terms:
         """Returns the terms of `discriminator` or `generator` on the real batch `x`."""
@@ -103,20 +108,35 @@ class GAN(GenerativeModel):
 
     def _discriminator_terms(self, x: Tensor, streams: Streams, turn: int) -> Terms:
         with torch.no_grad():
-            fake = self.generator(self.prior.draw(len(x), streams.noise))
+            fake = self.generator(self.prior.draw(len(x), streams.noise)).to(x.dtype)
         active = [applied for applied in self.penalties if turn % applied.interval == 0]
         points = {point for applied in active for point in applied.penalty.points}
         real_scores, fake_scores, x, fake = self._score(x, fake, points)
         terms = Terms()
         terms.note("real_score", real_scores)
         terms.note("fake_score", fake_scores)
-        terms.add("loss", self.loss.discriminator(real_scores, fake_scores))
+        memory = self._memory("loss")
+        terms.add("loss", self.loss.discriminator(real_scores, fake_scores, state=memory.state()))
+        memory.replace(self.loss.next_state(memory.state(), real_scores, fake_scores))
         for applied in active:
-            values = applied.penalty(
-                self.discriminator, x, fake, streams.penalty, real_scores=real_scores, fake_scores=fake_scores
+            penalty, memory = applied.penalty, self._memory(applied.penalty.card.name)
+            values = penalty(
+                self.discriminator,
+                x,
+                fake,
+                streams.penalty,
+                real_scores=real_scores if "real" in penalty.points else None,
+                fake_scores=fake_scores if "fake" in penalty.points else None,
+                state=memory.state(),
             )
-            terms.add(applied.penalty.card.name, values, weight=applied.weight * applied.interval)
+            terms.add(penalty.card.name, values, weight=applied.weight * applied.interval)
+            memory.replace(penalty.next_state(memory.state(), real_scores, fake_scores))
         return terms
+
+    def _memory(self, name: str) -> Memory:
+        memory = self.memories[name]
+        assert isinstance(memory, Memory)
+        return memory
 
     def _score(self, real: Tensor, fake: Tensor, points: set[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Scores both halves, in one pass where nothing couples them; penalised points get an input gradient first."""
@@ -129,7 +149,7 @@ class GAN(GenerativeModel):
             x = x.detach().requires_grad_() if penalised else x
             # A penalty differentiates these scores twice, which bfloat16 is too coarse for.
             with torch.autocast(x.device.type, enabled=torch.is_autocast_enabled(x.device.type) and not penalised):
-                scored.append((self.discriminator(x), x))
+                scored.append((self.discriminator(x).to(x.dtype), x))
         (real_scores, real), (fake_scores, fake) = scored
         return real_scores, fake_scores, real, fake
 
