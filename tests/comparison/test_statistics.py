@@ -46,12 +46,19 @@ def test_a_failed_seed_leaves_the_mean_to_the_others_and_stays_in_view():
 
 def test_intervals_that_overlap_do_not_separate():
     near, far = Summary("near", (1.0, 1.2, 1.1)), Summary("far", (9.0, 9.1, 9.2))
-    close, lone = Summary("close", (1.1, 1.3, 1.2)), Summary("lone", (50.0, None, None))
-    gone = Summary("gone", (None, None, None))
-    found = standing([far, close, gone, near, lone], higher_is_better=False)
-    assert found == Standing("near", ("close", "lone"), ("far",), ("gone",))
+    close, gone = Summary("close", (1.1, 1.3, 1.2)), Summary("gone", (None, None, None))
+    found = standing([far, close, gone, near], higher_is_better=False)
+    assert found == Standing("near", ("close",), ("far",), ("gone",))
     assert standing([far, close, near], higher_is_better=True) == Standing("far", (), ("close", "near"), ())
-    assert standing([gone], higher_is_better=True) == Standing(None, (), (), ("gone",))
+
+
+def test_a_single_finished_seed_is_best_only_among_its_like():
+    lone, better = Summary("lone", (0.1, None, None)), Summary("better", (0.05, None, None))
+    assert standing([lone, Summary("two", (1.0, 2.0, None))], higher_is_better=False) == Standing(
+        "two", (), (), ("lone",)
+    )
+    assert standing([lone, better], higher_is_better=False) == Standing("better", (), (), ("lone",))
+    assert standing([Summary("gone", (None,))], higher_is_better=True) == Standing(None, (), (), ("gone",))
 
 
 def test_touching_intervals_are_not_apart():

@@ -94,7 +94,7 @@ class _Board:
         self._plan = plan
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._bar = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
         self._all = self._bar.add_task("runs", total=None)
         self._running: dict[Cell, tuple[Any, Path]] = {}
 

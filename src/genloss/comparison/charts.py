@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DASHES = ("solid", "dash", "dot", "dashdot")
 FONT = {"family": "system-ui, sans-serif", "size": 14, "color": "#1a1a1a"}
 WIDE = 30.0
+DEPTH = 1e-4
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def _html(figure: go.Figure, height: int, name: str) -> str:
     )
     figure.update_xaxes(automargin=True, showline=True, linecolor="#888", ticks="outside")
     figure.update_yaxes(automargin=True)
-    config = {"displaylogo": False, "responsive": True}
+    config = {"displaylogo": False, "responsive": True, "modeBarButtons": [["toImage", "resetScale2d"]]}
     return str(figure.to_html(full_html=False, include_plotlyjs=False, config=config, div_id=name))
 
 
@@ -60,8 +62,24 @@ def _style(position: int) -> tuple[str, str]:
     return COLOURS[position % len(COLOURS)], DASHES[position // len(COLOURS) % len(DASHES)]
 
 
-def _is_wide(values: Sequence[float]) -> bool:
-    return bool(values) and min(values) > 0 and max(values) > WIDE * min(values)
+def _edge(values: Sequence[float]) -> float | None:
+    """The lower end of a logarithmic axis for values over several magnitudes; None: the axis is linear.
+
+    Estimates that are unbiased around 0 may be negative: a few of them are drawn at the edge.
+    """
+    positive = sorted(value for value in values if value > 0)
+    if not positive or len(positive) < 0.8 * len(values) or positive[-1] < WIDE * positive[0]:
+        return None
+    return max(positive[0] / 1.5, positive[-1] * DEPTH)
+
+
+def _axis(edge: float | None) -> dict[str, str]:
+    """A logarithmic axis labels 1, 2 and 5 of each magnitude in full."""
+    return {"type": "linear"} if edge is None else {"type": "log", "dtick": "D2", "tickformat": ".1~g"}
+
+
+def _clipped(values: Sequence[float], edge: float | None) -> list[float]:
+    return list(values) if edge is None else [max(value, edge) for value in values]
 
 
 def interval_chart(
@@ -77,34 +95,55 @@ def interval_chart(
         floor: the metric of real training data, or None.
     """
     everything = [value for summary in summaries for value in summary.finished]
-    shown = [*everything, *([floor] if floor is not None else [])]
-    wide = _is_wide(shown)
-    edge = min(shown) / 2 if wide else -math.inf
+    edge = _edge([*everything, *([floor] if floor is not None else [])])
     figure = go.Figure()
     for row, summary in enumerate(summaries):
         _interval_row(figure, row, summary, _style(colours[summary.name])[0], seeds, edge)
     if floor is not None:
         label = "real training data"
-        figure.add_vline(x=floor, line={"color": "#666", "width": 1.5, "dash": "dash"})
-        position = math.log10(floor) if wide else floor
+        (place,) = _clipped([floor], edge)
+        figure.add_vline(x=place, line={"color": "#666", "width": 1.5, "dash": "dash"})
+        position = place if edge is None else math.log10(place)
         figure.add_annotation(
             x=position, y=1, yref="paper", yanchor="bottom", text=label, showarrow=False, font_size=12
         )
     figure.update_layout(showlegend=False)
-    figure.update_xaxes(title=f"{title} of the test split", type="log" if wide else "linear")
-    names = [summary.name for summary in summaries]
+    figure.update_xaxes(title=f"{title} of the test split", **_axis(edge), **_range(summaries, floor, edge))
     figure.update_yaxes(
-        tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.4, -0.6], showgrid=False, zeroline=False
+        tickvals=list(range(len(summaries))),
+        ticktext=[_row_label(summary) for summary in summaries],
+        range=[len(summaries) - 0.4, -0.6],
+        showgrid=False,
+        zeroline=False,
     )
-    return _html(figure, 110 + 62 * len(names), "intervals")
+    return _html(figure, 110 + 62 * len(summaries), "intervals")
+
+
+def _range(summaries: Sequence[Summary], floor: float | None, edge: float | None) -> dict[str, list[float]]:
+    """The axis with a margin on both sides, in which no interval ends at the frame."""
+    ends = [end for summary in summaries for end in (*summary.finished, *(summary.interval or ()))]
+    ends = _clipped([*ends, *([floor] if floor is not None else [])], edge)
+    if not ends:
+        return {}
+    low, high = (min(ends), max(ends)) if edge is None else (math.log10(min(ends)), math.log10(max(ends)))
+    margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    return {"range": [low - margin, high + margin]}
+
+
+def _row_label(summary: Summary) -> str:
+    name = html.escape(summary.name)
+    if not summary.failures:
+        return name
+    failed = f"{len(summary.failures)} of {len(summary.values)} seeds failed"
+    return f'{name}<br><span style="color:#b00;font-size:11px">{failed}</span>'
 
 
 def _interval_row(
-    figure: go.Figure, row: int, summary: Summary, colour: str, seeds: Sequence[int], edge: float
+    figure: go.Figure, row: int, summary: Summary, colour: str, seeds: Sequence[int], edge: float | None
 ) -> None:
     dots = [(seed, value) for seed, value in zip(seeds, summary.values, strict=True) if value is not None]
     figure.add_scatter(
-        x=[value for _, value in dots],
+        x=_clipped([value for _, value in dots], edge),
         y=[row - 0.2] * len(dots),
         mode="markers",
         marker={"color": colour, "size": 9, "opacity": 0.55},
@@ -114,7 +153,7 @@ def _interval_row(
     if summary.interval is not None:
         low, high = summary.interval
         figure.add_scatter(
-            x=[max(low, edge), high],
+            x=_clipped([low, high], edge),
             y=[row + 0.12] * 2,
             mode="lines",
             line={"color": colour, "width": 3},
@@ -123,23 +162,12 @@ def _interval_row(
         )
     if summary.mean is not None:
         figure.add_scatter(
-            x=[summary.mean],
+            x=_clipped([summary.mean], edge),
             y=[row + 0.12],
             mode="markers",
             marker={"color": colour, "size": 12, "symbol": "diamond", "line": {"color": "white", "width": 1.5}},
             text=f"{summary.name}: mean {summary.mean:.5g}",
             hoverinfo="text",
-        )
-    if summary.failures:
-        text = f"{len(summary.failures)} of {len(seeds)} seeds failed"
-        figure.add_annotation(
-            x=1,
-            xref="paper",
-            xanchor="right",
-            y=row + 0.36,
-            text=text,
-            showarrow=False,
-            font={"size": 12, "color": "#b00"},
         )
 
 
@@ -152,36 +180,38 @@ def budget_chart(curves: Mapping[str, Sequence[Curve]], colours: Mapping[str, in
         title: the metric's name as it is written.
     """
     figure = go.Figure()
+    every = [point for runs in curves.values() for run in runs for point in zip(run.turns, run.values, strict=True)]
+    edge = _edge([value for _, value in every])
     for name, runs in curves.items():
         colour, dash = _style(colours[name])
         for run in runs:
             figure.add_scatter(
                 x=list(run.turns),
-                y=list(run.values),
+                y=_clipped(run.values, edge),
+                text=[f"{value:.5g}" for value in run.values],
                 mode="lines",
                 line={"color": colour, "width": 1, "dash": dash},
                 opacity=0.4,
                 legendgroup=name,
                 showlegend=False,
                 name=f"{name}, seed {run.seed}",
-                hovertemplate="turn %{x}: %{y:.5g}",
+                hovertemplate="turn %{x}: %{text}",
             )
-        _end_of_failed(figure, name, [run for run in runs if not run.finished and run.turns], colour)
+        _end_of_failed(figure, name, [run for run in runs if not run.finished and run.turns], colour, edge)
         turns, means = _mean([run for run in runs if run.finished])
         figure.add_scatter(
             x=turns,
-            y=means,
+            y=_clipped(means, edge),
+            text=[f"{value:.5g}" for value in means],
             mode="lines+markers",
             line={"color": colour, "width": 3, "dash": dash},
             marker={"size": 6},
             legendgroup=name,
             name=name,
-            hovertemplate="turn %{x}: mean %{y:.5g}",
+            hovertemplate="turn %{x}: mean %{text}",
         )
-    every = [point for runs in curves.values() for run in runs for point in zip(run.turns, run.values, strict=True)]
-    if _is_wide([value for _, value in every]):
-        figure.update_yaxes(type="log")
-    elif late := [value for turn, value in every if turn > 0.15 * max(turn for turn, _ in every)]:
+    figure.update_yaxes(**_axis(edge))
+    if edge is None and (late := [value for turn, value in every if turn > 0.15 * max(turn for turn, _ in every)]):
         margin = 0.08 * ((max(late) - min(late)) or abs(max(late)) or 1.0)
         figure.update_yaxes(range=[min(late) - margin, max(late) + margin])
     figure.update_xaxes(title="turns", rangemode="tozero")
@@ -190,11 +220,11 @@ def budget_chart(curves: Mapping[str, Sequence[Curve]], colours: Mapping[str, in
     return _html(figure, 460, "budget")
 
 
-def _end_of_failed(figure: go.Figure, name: str, runs: Sequence[Curve], colour: str) -> None:
+def _end_of_failed(figure: go.Figure, name: str, runs: Sequence[Curve], colour: str, edge: float | None) -> None:
     if runs:
         figure.add_scatter(
             x=[run.turns[-1] for run in runs],
-            y=[run.values[-1] for run in runs],
+            y=_clipped([run.values[-1] for run in runs], edge),
             mode="markers",
             marker={"color": colour, "symbol": "x", "size": 10},
             legendgroup=name,

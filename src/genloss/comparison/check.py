@@ -49,19 +49,22 @@ def check_plan(plan: Plan) -> dict[str, Any]:
     Raises:
         InputError: a variant cannot be built, or does not have the metric.
     """
-    facts: dict[str, Any] = {"parameters": {}, "floor": None, "floor_samples": None}
+    parameters, first = {}, None
     for variant in plan.variants:
         try:
             built, evaluator = _build(plan, variant)
         except (InputError, ValueError, TypeError, RuntimeError) as error:
             raise InputError(f"variant {variant.name!r}: {error}") from error
-        facts["parameters"][variant.name] = dict(built.state.model.description())
-        if "data" not in facts:
-            facts["data"] = built.dataset.describe()
-            facts["device"] = str(next(built.state.model.parameters()).device)
-            if plan.metric != "bound":
-                facts |= _floor(plan, built, evaluator)
-    return facts
+        parameters[variant.name] = dict(built.state.model.description())
+        first = first or (built, evaluator)
+    assert first is not None
+    built, evaluator = first
+    return {
+        "parameters": parameters,
+        "data": built.dataset.describe(),
+        "device": str(next(built.state.model.parameters()).device),
+        **_floor(plan, built, evaluator),
+    }
 
 
 def _build(plan: Plan, variant: Variant) -> tuple[Built, Evaluator]:
@@ -73,7 +76,9 @@ def _build(plan: Plan, variant: Variant) -> tuple[Built, Evaluator]:
 
 def _floor(plan: Plan, built: Built, evaluator: Evaluator) -> dict[str, Any]:
     n = min(plan.samples, len(built.dataset.splits["train"]))
+    if plan.metric == "bound":
+        return {"floor": None, "floor_samples": None}
     if n < plan.samples:
         evaluator = Evaluator(built.recipe, built.dataset, plan.split, n)
     found = evaluator.quick(cast(TrainingState, _Replay(built.dataset, n)))
-    return {"floor": found[plan.metric].value, "floor_samples": n} if plan.metric in found else {}
+    return {"floor": found[plan.metric].value, "floor_samples": n}

@@ -45,25 +45,28 @@ def summary_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def standing_of(comparison: Comparison) -> Standing:
-    """Returns which variants the intervals separate from the best mean."""
-    return standing(comparison.summaries, higher_is_better=comparison.plan.higher_is_better)
-
-
 def ranked(comparison: Comparison) -> list[Summary]:
-    """The variants from the best mean to the worst, those without a number last."""
+    """The variants from the best mean to the worst, then those without an interval, last those without a number."""
     sign = -1.0 if comparison.plan.higher_is_better else 1.0
-    return sorted(comparison.summaries, key=lambda s: math.inf if s.mean is None else sign * s.mean)
+
+    def place(summary: Summary) -> tuple[bool, float]:
+        return summary.interval is None, math.inf if summary.mean is None else sign * summary.mean
+
+    return sorted(comparison.summaries, key=place)
+
+
+def standing_of(comparison: Comparison) -> Standing:
+    """Returns which variants the intervals separate from the best mean, in the order of their means."""
+    return standing(ranked(comparison), higher_is_better=comparison.plan.higher_is_better)
 
 
 def headline(comparison: Comparison) -> list[str]:
     """Returns what the numbers allow to say, in sentences; never more than the intervals do."""
     plan, seeds = comparison.plan, len(comparison.plan.seeds)
     sentences = _order(comparison)
-    for summary in comparison.summaries:
-        if summary.failures:
-            mean = "no number" if summary.mean is None else f"its mean is over the other {len(summary.finished)}"
-            sentences.append(f"{summary.name}: {len(summary.failures)} of {seeds} seeds failed; {mean}.")
+    if comparison.failed:
+        failed = [f"{s.name} {len(s.failures)} of {seeds}" for s in comparison.summaries if s.failures]
+        sentences.append(f"Failed seeds: {', '.join(failed)}. Means are over the seeds that finished.")
     if seeds < CONFIRMING:
         count = f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
         sentences.append(
@@ -73,31 +76,26 @@ def headline(comparison: Comparison) -> list[str]:
     if len({result.signature for result in comparison.results.values() if result.signature}) > 1:
         sentences.append("The runs were measured with different conventions (comparison.json): do not compare them.")
     if plan.differences:
-        sentences.append(f"The variants also differ in {', '.join(plan.differences)}.")
+        sentences.append(f"Besides what was varied, the variants differ in {', '.join(plan.differences)}.")
     return sentences
 
 
 def _order(comparison: Comparison) -> list[str]:
-    plan, found = comparison.plan, standing_of(comparison)
+    found = standing_of(comparison)
     best = next((summary for summary in comparison.summaries if summary.name == found.best), None)
     if best is None:
         return ["No run finished: there is nothing to compare."]
-    number = f"{metric_title(plan.metric)} {best.mean:.4g}"
-    if len(plan.seeds) == 1:
-        return [
-            f"One seed has no interval, so nothing tells the variants apart; the best number is {number}, "
-            f"of {best.name}."
-        ]
-    if not found.similar and not found.separated:
-        return [f"Only {best.name} has a number (mean {number})."]
-    if not found.similar:
-        return [
-            f"The 95 % interval of {best.name} (mean {number}) lies apart from those of all others, on the better side."
-        ]
-    others = f"{', '.join(found.similar)} {'is' if len(found.similar) == 1 else 'are'}"
-    sentences = [
-        f"{best.name} has the best mean ({number}), but {others} not distinguishable from it by 95 % intervals."
-    ]
-    if found.separated:
+    number = f"{metric_title(comparison.plan.metric)} {best.mean:.4g}"
+    if best.interval is None:
+        return [f"One finished seed has no interval: nothing tells the variants apart. The best number is {number}."]
+    if found.similar:
+        others = f"{', '.join(found.similar)} {'is' if len(found.similar) == 1 else 'are'}"
+        first = f"{best.name} has the best mean ({number}), but {others} not distinguishable from it by 95 % intervals."
+    elif found.separated:
+        first = f"The 95 % interval of {best.name} (mean {number}) lies apart from every other, on the better side."
+    else:
+        first = f"Only {best.name} has two finished seeds or more (mean {number})."
+    sentences = [first]
+    if found.similar and found.separated:
         sentences.append(f"Apart from it, on the worse side: {', '.join(found.separated)}.")
     return sentences

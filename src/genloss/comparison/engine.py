@@ -116,10 +116,13 @@ class _Slot:
             self.process.stdin.write(json.dumps(job) + "\n")
             self.process.stdin.flush()
 
-    def close(self) -> None:
+    def end(self) -> None:
+        """Ends the process, which is idle, asked to stop, or dead."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.close()
+        self.process.wait()
+        self.pipe().close()
 
 
 class Engine:
@@ -164,7 +167,7 @@ class Engine:
             finally:
                 for slot in self._slots:
                     slot.process.terminate()
-                    slot.process.wait()
+                    slot.end()
         return self._signals == 0
 
     def _start(self, cell: Cell, ready: selectors.BaseSelector, watcher: Watcher) -> None:
@@ -174,7 +177,7 @@ class Engine:
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(self._threads))
         with self._log(cell).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "genloss.comparison.worker"],
+                [sys.executable, "-P", "-m", "genloss.comparison.worker"],  # -P: no file here hides a module
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -225,9 +228,7 @@ class Engine:
             return
         ready.unregister(slot.pipe())
         self._slots.remove(slot)
-        slot.close()
-        slot.process.wait()
-        slot.pipe().close()
+        slot.end()
         if waiting and not self._signals:
             self._start(waiting.pop(0), ready, watcher)
 

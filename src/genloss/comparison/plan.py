@@ -132,10 +132,12 @@ def make_plan(recipe: str, overrides: Sequence[str], vary: Sequence[str], seeds:
         for (name, _), folder, draft in zip(grid, folders, drafts, strict=True)
     )
     _refuse_equal(variants)
+    additions = any(choice.additions for axis in axes for choice in axis.choices)
+    varied = (*(axis.key for axis in axes), *(["penalties"] if additions else []))
     versions = environment()
     plan = Plan(
         recipe=base.name,
-        varied=tuple(axis.key for axis in axes),
+        varied=varied,
         variants=variants,
         seeds=tuple(range(base.seed, base.seed + seeds)),
         metric=metric,
@@ -144,7 +146,7 @@ def make_plan(recipe: str, overrides: Sequence[str], vary: Sequence[str], seeds:
         samples=base.evaluation.samples,
         versions={key: versions[key] for key in ("genloss", "python", "packages")},
         sources=_sources(variants),
-        differences=_differences(variants, axes),
+        differences=_differences(variants, varied),
         notes=tuple(notes),
     )
     return plan, Path(base.runs_dir) / plan.folder
@@ -224,16 +226,15 @@ def _sources(variants: Sequence[Variant]) -> dict[str, str]:
     return found
 
 
-def _differences(variants: Sequence[Variant], axes: Sequence[Axis]) -> dict[str, dict[str, Any]]:
-    varied = [axis.key for axis in axes]
-    varied += ["penalties"] if any(choice.additions for axis in axes for choice in axis.choices) else []
-    varied += ["model.name"] if "model" in varied else []
+def _differences(variants: Sequence[Variant], varied: Sequence[str]) -> dict[str, dict[str, Any]]:
+    # `model` names a family: what else differs below it was not asked for
+    own = [*varied, "model.name"] if "model" in varied else varied
     leaves = {variant.name: dict(_leaves(variant.recipe, "")) for variant in variants}
     keys = dict.fromkeys(key for tree in leaves.values() for key in tree)
     return {
         key: {name: tree.get(key) for name, tree in leaves.items()}
         for key in keys
-        if not any(key == own or (own != "model" and key.startswith(f"{own}.")) for own in varied)
+        if not any(key == name or (name != "model" and key.startswith(f"{name}.")) for name in own)
         and len({json.dumps(tree.get(key), sort_keys=True) for tree in leaves.values()}) > 1
     }
 

@@ -96,7 +96,7 @@ def _page(comparison: Comparison) -> str:
 def _result_section(comparison: Comparison) -> list[str]:
     plan, found = comparison.plan, standing_of(comparison)
     verdicts = {str(found.best): "best mean"} | dict.fromkeys(found.similar, "not distinguishable from it")
-    verdicts |= dict.fromkeys(found.separated, "interval apart") | dict.fromkeys(found.without, "no finished seed")
+    verdicts |= dict.fromkeys(found.separated, "interval apart")
     rows = []
     for summary in ranked(comparison):
         status = {failure.seed: failure.status for failure in summary.failures}
@@ -105,19 +105,20 @@ def _result_section(comparison: Comparison) -> list[str]:
             "" if summary.interval is None else f"{_number(summary.interval[0])} to {_number(summary.interval[1])}"
         )
         mean = "" if summary.mean is None else _number(summary.mean)
-        rows.append([summary.name, mean, interval, verdicts[summary.name], *seeds])
+        untold = "one finished seed: no interval" if summary.finished else "no finished seed"
+        rows.append([summary.name, mean, interval, verdicts.get(summary.name, untold), *seeds])
     head = ["variant", "mean", "95 % t-interval", "by the intervals", *(f"seed {seed}" for seed in plan.seeds)]
     floor = comparison.facts["floor"]
     notes = (
-        "Dots are seeds; the diamond is their mean, the bar its 95 % Student t-interval, uncorrected for the number "
+        "Dots are seeds; the diamond is their mean, the bar its 95 % Student t-interval, uncorrected for the number of "
+        "variants. On a logarithmic axis, what is at or below zero is drawn at the left edge; the table has its number."
     )
-    notes += "of variants. On a logarithmic axis, a bar that reaches zero ends at the edge; the table has its number."
     if floor is not None:
         notes += (
             f" The dashed line is {comparison.facts['floor_samples']} real training samples in the place of generated "
+            f"ones ({_number(floor)}): what a generator that had learned the data would score."
         )
-        notes += f"ones ({_number(floor)}): what a generator that had learned the data would score."
-    chart = interval_chart(ranked(comparison), _colours(comparison), plan.seeds, plan.metric, floor)
+    chart = interval_chart(ranked(comparison), _colours(comparison), plan.seeds, metric_title(plan.metric), floor)
     return [
         f"<h2>{html.escape(metric_title(plan.metric))} of every seed</h2>",
         f'<div class="scroll">{html_table(head, rows)}</div>',
@@ -135,12 +136,16 @@ def _colours(comparison: Comparison) -> dict[str, int]:
 
 
 def _failure_section(comparison: Comparison) -> list[str]:
-    rows = [[s.name, str(f.seed), f.status, f.message] for s in comparison.summaries for f in s.failures]
-    if not rows:
+    seeds: dict[tuple[str, str, str], list[str]] = {}
+    for summary in comparison.summaries:
+        for failure in summary.failures:
+            seeds.setdefault((summary.name, failure.status, failure.message), []).append(str(failure.seed))
+    if not seeds:
         return [f"<h2>Failures</h2><p>None: all {len(comparison.plan.cells)} runs finished.</p>"]
+    rows = [[name, status, ", ".join(failed), message] for (name, status, message), failed in seeds.items()]
     return [
         "<h2>Failures</h2>",
-        html_table(["variant", "seed", "status", "what happened"], rows),
+        html_table(["variant", "status", "seeds", "what happened"], rows),
         '<p class="note">A failed seed is an outcome, not a gap: means are over the seeds that finished. The same '
         "command again tries those that died or failed, not those that diverged.</p>",
     ]
@@ -160,10 +165,11 @@ def _budget_section(comparison: Comparison) -> list[str]:
         costs.append([variant.name, *_costs(comparison, cells)])
     return [
         f"<h2>{html.escape(metric_title(plan.metric))} against the budget</h2>",
-        budget_chart(curves, _colours(comparison), plan.metric),
+        budget_chart(curves, _colours(comparison), metric_title(plan.metric)),
         '<p class="note">Measured in training on the select split: thin lines are seeds, thick lines the mean of those '
-        "that finished, a cross the last value of one that failed. Values of the first turns may lie outside the "
-        "frame; double-click to see all.</p>",
+        "that finished, a cross the last value of one that failed. On a logarithmic axis, "
+        "what is at or below zero is drawn at the lower edge; on a linear one the first turns may lie outside the "
+        "frame (double-click to see them).</p>",
         html_table(
             ["variant", "turns", "samples that all players processed", "training seconds a run", "parameters"], costs
         ),

@@ -97,39 +97,41 @@ class Standing:
         best: its name, or None when no variant has a finished seed.
         similar: variants that the intervals do not separate from it.
         separated: variants whose interval lies wholly on the worse side of its interval.
-        without: variants without a finished seed.
+        untold: variants without an interval: fewer than two seeds finished.
     """
 
     best: str | None
     similar: tuple[str, ...]
     separated: tuple[str, ...]
-    without: tuple[str, ...]
+    untold: tuple[str, ...]
 
 
 def standing(summaries: Sequence[Summary], *, higher_is_better: bool) -> Standing:
     """Says which variants the intervals separate from the best mean.
 
     Two variants are separated when their 95 % intervals do not overlap, which asks for more than a test at level 0.05.
-    A variant with one finished seed has no interval and is never separated. Not separated does not mean equal.
+    Not separated does not mean equal. A single finished seed is the best only where no variant has two.
 
     Example:
         >>> a, b = Summary("a", (1.0, 1.1, 0.9)), Summary("b", (5.0, 5.1, 4.9))
         >>> standing([b, a], higher_is_better=False)
-        Standing(best='a', similar=(), separated=('b',), without=())
+        Standing(best='a', similar=(), separated=('b',), untold=())
     """
-    placed = [(s, s.mean) for s in summaries if s.mean is not None]
-    without = tuple(s.name for s in summaries if s.mean is None)
-    if not placed:
-        return Standing(None, (), (), without)
     sign = -1.0 if higher_is_better else 1.0
-    best = min(placed, key=lambda pair: sign * pair[1])[0]
+    means = [(sign * s.mean, s) for s in summaries if s.mean is not None]
+    if not means:
+        return Standing(None, (), (), tuple(s.name for s in summaries))
+    certain = [pair for pair in means if pair[1].interval is not None]
+    best = min(certain or means, key=lambda pair: pair[0])[1]
     similar: list[str] = []
     separated: list[str] = []
-    for summary, _ in placed:
+    untold: list[str] = []
+    for summary in summaries:
+        if summary.interval is None or best.interval is None:
+            own = untold
+        else:
+            apart = summary.interval[0] > best.interval[1] or summary.interval[1] < best.interval[0]
+            own = separated if apart else similar
         if summary is not best:
-            (similar if _overlap(best.interval, summary.interval) else separated).append(summary.name)
-    return Standing(best.name, tuple(similar), tuple(separated), without)
-
-
-def _overlap(a: tuple[float, float] | None, b: tuple[float, float] | None) -> bool:
-    return a is None or b is None or (a[0] <= b[1] and b[0] <= a[1])
+            own.append(summary.name)
+    return Standing(best.name, tuple(similar), tuple(separated), tuple(untold))

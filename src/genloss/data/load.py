@@ -77,19 +77,20 @@ def load_data(
     Example:
         >>> load_data("ring", count=4, limit=100).describe()["sizes"]
         {'train': 100, 'select': 10000, 'test': 10000}
-        >>> load_data("digits", size=16).shape
-        (1, 16, 16)
         >>> load_data("digitz")
         Traceback (most recent call last):
         genloss.errors.InputError: There is no data set 'digitz'. Did you mean 'digits'?
     """
-    source = os.fspath(name_or_path)
     options = ImageOptions(
         size=size, crop=crop, value_range=value_range, binarise=binarise, limit=limit, skip_bad=skip_bad
     )
+    return _load(os.fspath(name_or_path), options, seed, toy_options)
+
+
+def _load(source: str, options: ImageOptions, seed: int, toy_options: dict[str, object]) -> Dataset:
     if source in TOYS:
         _refuse(source, options, "a toy", ("size", "crop", "value_range", "binarise", "skip_bad"))
-        return toy_dataset(source, make_toy(source, **toy_options), seed=seed, limit=limit)
+        return toy_dataset(source, make_toy(source, **toy_options), seed=seed, limit=options.limit)
     if toy_options:
         raise InputError(
             f"The option {next(iter(toy_options))!r} belongs to toys, but {source!r} is none; leave it out."

@@ -108,12 +108,18 @@ def _standardise(
     sample = values[training]
     with np.errstate(over="ignore", invalid="ignore"):
         mean, scale = sample.mean(0), sample.std(0)
-    constant = np.ptp(sample, axis=0) == 0
+    constant = sample.max(0) == sample.min(0)
     scale[constant] = 1.0
     for column in np.flatnonzero(~(np.isfinite(mean) & np.isfinite(scale))):
         raise InputError(f"In {where} the numbers of column {columns[column]!r} are too large to standardise.")
     values -= mean
     values /= scale
+    huge = np.argwhere(np.abs(values) > np.finfo(np.float32).max)
+    if len(huge):
+        raise InputError(
+            f"In {where} a number of column {columns[huge[0][1]]!r} lies so far from the training rows that float32 "
+            "cannot hold it standardised; mend it or leave it out."
+        )
     notes = ["Every column was shifted and scaled to mean 0 and standard deviation 1 over the training split."]
     if constant.any():
         named = ", ".join(repr(columns[column]) for column in np.flatnonzero(constant))

@@ -39,8 +39,8 @@ def first_derivative_only() -> None:
     """Raises RuntimeError inside a backward that builds a graph: the saved gradient would pass for a constant there."""
     if torch.is_grad_enabled():
         raise RuntimeError(
-            "a sample distance was differentiated with create_graph=True, but its gradient is computed beside its value "
-            "and has no derivative of its own; expected create_graph=False."
+            "a sample distance was differentiated with create_graph=True, but its gradient is computed beside its "
+            "value and has no derivative of its own; expected create_graph=False."
         )
 
 

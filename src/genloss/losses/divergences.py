@@ -1,114 +1,317 @@
-"""Divergences between distributions in closed form or between probability vectors."""
+"""Divergences between probability vectors, what they say of adversarial games, and estimates from samples."""
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from genloss.losses._checks import at_least_float32, floating, same_shape
 
-__all__ = ["kl_diagonal_normal", "kl_normal"]
+__all__ = [
+    "discrete_f_divergence",
+    "forward_kl",
+    "hellinger",
+    "jensen_shannon",
+    "minimax_value",
+    "monte_carlo_jensen_shannon",
+    "monte_carlo_kl",
+    "non_saturating_value",
+    "optimal_discriminator",
+    "reverse_kl",
+    "total_variation",
+]
+
+_SUM_TOLERANCE = 1e-4
 
 
-def kl_diagonal_normal(
-    mean: Tensor,
-    log_variance: Tensor,
-    prior_mean: Tensor | None = None,
-    prior_log_variance: Tensor | None = None,
-) -> Tensor:
-    r"""Returns $KL(N(\mu,\sigma^2)\Vert N(\mu_0,\sigma_0^2))$ of diagonal normal distributions, per sample.
+def _probabilities(real: Tensor, model: Tensor) -> tuple[Tensor, Tensor]:
+    """Checks two probability vectors over the last axis."""
+    floating(real=real, model=model)
+    same_shape(real=real, model=model)
+    for name, p in (("real", real), ("model", model)):
+        total = p.detach().sum(-1)
+        if bool((p < 0.0).any()) or not torch.allclose(total, torch.ones_like(total), rtol=0.0, atol=_SUM_TOLERANCE):
+            raise ValueError(
+                f"{name} is no probability vector: its lowest value is {float(p.min()):.4g} and its sums lie in "
+                f"[{float(total.min()):.4g}, {float(total.max()):.4g}]; expected values of at least 0 that sum to 1 "
+                f"over the last axis. Divide by the sum, or use a softmax."
+            )
+    return at_least_float32(real), at_least_float32(model)
 
-    $$\frac12\sum_j\Big(\frac{\sigma_j^2+(\mu_j-\mu_{0j})^2}{\sigma_{0j}^2}-1-\log\frac{\sigma_j^2}{\sigma_{0j}^2}\Big)$$
+
+def _kl(p: Tensor, q: Tensor) -> Tensor:
+    """Returns the sum of p log(p / q), with 0 log 0 = 0, infinite where p > 0 = q."""
+    return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(-1)
+
+
+def forward_kl(real: Tensor, model: Tensor) -> Tensor:
+    r"""Returns $KL(p_r\Vert p_g)=\sum_x p_r\log\frac{p_r}{p_g}$: maximum likelihood up to a constant.
+
+    It charges the model for every place where it misses real data, so its minimum covers all modes. Infinite where the
+    model gives 0 to what occurs.
 
     Args:
-        mean: `(..., dim)`.
-        log_variance: $\log\sigma^2$, same shape.
-        prior_mean: same shape; 0 by default.
-        prior_log_variance: same shape; 0 by default.
+        real: probabilities `(..., outcomes)`.
+        model: probabilities of the same shape.
 
     Returns:
         `(...)`, nats.
+
+    Raises:
+        TypeError: a tensor is not floating.
+        ValueError: shapes differ, or a vector is no probability vector.
+
+    Example:
+        >>> forward_kl(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5]))
+        tensor(0.6931)
+
+    Source: Qiu 2020, figure 13.10.
+    """
+    return _kl(*_probabilities(real, model))
+
+
+def reverse_kl(real: Tensor, model: Tensor) -> Tensor:
+    r"""Returns $KL(p_g\Vert p_r)$, which charges the model for what does not occur: its minimum seeks one mode.
+
+    Args, result and errors as of `forward_kl`. Infinite where the model puts mass on what does not occur.
+
+    Example:
+        >>> reverse_kl(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5]))
+        tensor(inf)
+
+    Source: Qiu 2020, figure 13.10.
+    """
+    p, q = _probabilities(real, model)
+    return _kl(q, p)
+
+
+def jensen_shannon(real: Tensor, model: Tensor) -> Tensor:
+    r"""Returns $\frac12KL(p_r\Vert m)+\frac12KL(p_g\Vert m)$ with $m=\frac12(p_r+p_g)$, in $[0,\log2]$.
+
+    Equal to $\log2$ for disjoint supports, however far apart: a generator then has no gradient.
+
+    Args, result and errors as of `forward_kl`.
+
+    Example:
+        >>> jensen_shannon(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
+        tensor(0.6931)
+
+    Source: Qiu 2020, equations 13.41 and 13.42.
+    """
+    p, q = _probabilities(real, model)
+    middle = 0.5 * (p + q)
+    return 0.5 * (_kl(p, middle) + _kl(q, middle))
+
+
+def total_variation(real: Tensor, model: Tensor) -> Tensor:
+    r"""Returns $\frac12\sum_x|p_r-p_g|$, in [0, 1]: the largest difference of probability of any event.
+
+    Args, result (no unit) and errors as of `forward_kl`.
+
+    Example:
+        >>> total_variation(torch.tensor([1.0, 0.0]), torch.tensor([0.25, 0.75]))
+        tensor(0.7500)
+
+    Source: Nowozin, Cseke & Tomioka 2016, table 6 (there without the half).
+    """
+    p, q = _probabilities(real, model)
+    return 0.5 * (p - q).abs().sum(-1)
+
+
+def hellinger(real: Tensor, model: Tensor) -> Tensor:
+    r"""Returns the Hellinger distance $\sqrt{\frac12\sum_x(\sqrt{p_r}-\sqrt{p_g})^2}$, in [0, 1].
+
+    Its square is an f-divergence.
+
+    Args, result (no unit) and errors as of `forward_kl`.
+
+    Example:
+        >>> hellinger(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
+        tensor(1.0000)
+
+    Source: Nowozin, Cseke & Tomioka 2016, table 6 (there squared and without the half).
+    """
+    p, q = _probabilities(real, model)
+    distance: Tensor = torch.linalg.vector_norm(p.sqrt() - q.sqrt(), dim=-1)
+    return distance * math.sqrt(0.5)
+
+
+def discrete_f_divergence(name: str, real: Tensor, model: Tensor) -> Tensor:
+    r"""Returns $D_f(p_r\Vert p_g)=\sum_x p_g\,f(p_r/p_g)$ for the generator functions of f-GAN.
+
+    Args:
+        name: `kl`, `reverse_kl`, `pearson`, `neyman`, `squared_hellinger` $\sum(\sqrt{p_r}-\sqrt{p_g})^2$,
+            `jensen_shannon` (twice the divergence of `jensen_shannon`), `gan` (that less $2\log2$), or
+            `total_variation` $\frac12\sum|p_r-p_g|$.
+        real: probabilities `(..., outcomes)`.
+        model: probabilities of the same shape.
+
+    Returns:
+        `(...)`; nats for the logarithmic ones.
+
+    Raises:
+        TypeError: a tensor is not floating.
+        ValueError: the name is unknown, shapes differ, or a vector is no probability vector.
+
+    Example:
+        >>> discrete_f_divergence("pearson", torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75]))
+        tensor(0.3333)
+
+    Source: Nowozin, Cseke & Tomioka 2016, table 6.
+    """
+    p, q = _probabilities(real, model)
+    if name == "kl":
+        return _kl(p, q)
+    if name == "reverse_kl":
+        return _kl(q, p)
+    if name == "pearson":
+        return _chi_squared(p, q)
+    if name == "neyman":
+        return _chi_squared(q, p)
+    if name == "squared_hellinger":
+        return (p.sqrt() - q.sqrt()).square().sum(-1)
+    if name == "jensen_shannon":
+        return 2.0 * jensen_shannon(p, q)
+    if name == "gan":
+        return 2.0 * jensen_shannon(p, q) - 2.0 * math.log(2.0)
+    if name == "total_variation":
+        return total_variation(p, q)
+    raise ValueError(
+        f"name is {name!r}, expected one of kl, reverse_kl, pearson, neyman, squared_hellinger, jensen_shannon, gan, "
+        f"total_variation."
+    )
+
+
+def _chi_squared(p: Tensor, q: Tensor) -> Tensor:
+    """Returns the sum of (p - q)^2 / q, 0 where both are 0."""
+    same = p == q
+    return torch.where(same, torch.zeros_like(p), (p - q).square() / q.masked_fill(same, 1.0)).sum(-1)
+
+
+def optimal_discriminator(real: Tensor, model: Tensor) -> Tensor:
+    r"""Returns $D^\star(x)=p_r(x)/(p_r(x)+p_g(x))$, the best discriminator of the minimax game.
+
+    Args:
+        real: densities of real data at some points, any shape, not negative.
+        model: densities of the model at the same points, same shape.
+
+    Returns:
+        Probabilities of being real, same shape; 1/2 where both densities are 0.
 
     Raises:
         TypeError: a tensor is not floating.
         ValueError: shapes differ.
 
     Example:
-        >>> kl_diagonal_normal(torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2))
-        tensor([0.5000])
+        >>> optimal_discriminator(torch.tensor([0.3, 0.0]), torch.tensor([0.1, 0.0]))
+        tensor([0.7500, 0.5000])
 
-    Source: Kingma & Welling 2014, appendix B; Qiu 2020, equation 13.26.
+    Source: Goodfellow et al. 2014, proposition 1; Qiu 2020, equation 13.37 and exercise 13-1.
     """
-    return _kl_terms(mean, log_variance, prior_mean, prior_log_variance).sum(-1)
+    floating(real=real, model=model)
+    same_shape(real=real, model=model)
+    total = real + model
+    nowhere = total == 0.0
+    return torch.where(nowhere, 0.5, real / total.masked_fill(nowhere, 1.0))
 
 
-def _kl_terms(
-    mean: Tensor, log_variance: Tensor, prior_mean: Tensor | None, prior_log_variance: Tensor | None
-) -> Tensor:
-    """Returns the divergence of every dimension."""
-    given = {"prior_mean": prior_mean, "prior_log_variance": prior_log_variance}
-    tensors = {"mean": mean, "log_variance": log_variance, **{k: v for k, v in given.items() if v is not None}}
-    floating(**tensors)
-    same_shape(**tensors)
-    offset = at_least_float32(mean if prior_mean is None else mean - prior_mean)
-    log_ratio = at_least_float32(log_variance if prior_log_variance is None else log_variance - prior_log_variance)
-    scaled = offset.square()
-    if prior_log_variance is not None:
-        scaled = scaled * (-at_least_float32(prior_log_variance)).exp()
-    # expm1(t) - t keeps its digits near t = 0, where exp(t) - 1 - t cancels.
-    return 0.5 * (torch.expm1(log_ratio) - log_ratio + scaled)
+def minimax_value(real: Tensor, model: Tensor) -> Tensor:
+    r"""Returns the game's value at the best discriminator, $2\,JS(p_r\Vert p_g)-2\log2$.
+
+    Args, result and errors as of `forward_kl`.
+
+    Example:
+        >>> minimax_value(torch.tensor([0.5, 0.5]), torch.tensor([0.5, 0.5]))
+        tensor(-1.3863)
+
+    Source: Goodfellow et al. 2014, theorem 1; Qiu 2020, equation 13.41.
+    """
+    return 2.0 * jensen_shannon(real, model) - 2.0 * math.log(2.0)
 
 
-def kl_normal(mean: Tensor, covariance: Tensor, prior_mean: Tensor, prior_covariance: Tensor) -> Tensor:
-    r"""Returns $KL(N(\mu,\Sigma)\Vert N(\mu_0,\Sigma_0))$ of normal distributions with full covariances, per sample.
+def non_saturating_value(real: Tensor, model: Tensor) -> Tensor:
+    r"""Returns $E_{p_g}[\log D^\star]$: what the non-saturating generator raises at the best discriminator.
 
-    $$\frac12\big(\mathrm{tr}(\Sigma_0^{-1}\Sigma)+(\mu_0-\mu)^\top\Sigma_0^{-1}(\mu_0-\mu)-d+\log\frac{|\Sigma_0|}{|\Sigma|}\big)$$
+    $$-KL(p_g\Vert p_r)+2\,JS(p_g\Vert p_r)-2\log2-E_{p_r}[\log D^\star]$$
+
+    The reverse KL in it is why that generator drops modes, and the JS of opposite sign why its gradient is unstable.
+    The last terms depend on the generator too, through $D^\star$; the known form of the gradient holds with $D^\star$
+    frozen.
+
+    Args, result and errors as of `forward_kl`.
+
+    Example:
+        >>> non_saturating_value(torch.tensor([0.5, 0.5]), torch.tensor([0.5, 0.5]))
+        tensor(-0.6931)
+
+    Source: Qiu 2020, equation 13.47; Arjovsky & Bottou 2017, theorem 2.5.
+    """
+    p, q = _probabilities(real, model)
+    return torch.xlogy(q, optimal_discriminator(p, q)).sum(-1)
+
+
+def monte_carlo_kl(log_p: Tensor, log_q: Tensor, *, controlled: bool = False) -> Tensor:
+    r"""Returns an estimate of $KL(p\Vert q)$ for each sample of $p$.
+
+    $\log p-\log q$ is unbiased and may be negative. With a control variate, $r-1-\log r$ for $r=q/p$, it is unbiased
+    as long as $q$ has no mass where $p$ has none, never negative, and less noisy where both are close; far apart it is
+    noisier.
 
     Args:
-        mean: `(..., dim)`.
-        covariance: `(..., dim, dim)`, symmetric and positive definite.
-        prior_mean: `(..., dim)`.
-        prior_covariance: `(..., dim, dim)`, symmetric and positive definite.
+        log_p: log-densities of samples of $p$ under $p$, any shape, nats.
+        log_q: of the same samples under $q$, same shape.
+        controlled: use the control variate.
 
     Returns:
-        `(...)`, nats.
+        One value a sample; take the mean.
 
     Raises:
         TypeError: a tensor is not floating.
-        ValueError: shapes do not fit, or a covariance is not positive definite.
+        ValueError: shapes differ.
 
     Example:
-        >>> eye = torch.eye(2)
-        >>> kl_normal(torch.ones(2), eye, torch.zeros(2), eye)
-        tensor(1.)
-
-    Source: Qiu 2020, equation 13.25.
+        >>> monte_carlo_kl(torch.tensor([0.0, -1.0]), torch.tensor([-1.0, -0.5]))
+        tensor([ 1.0000, -0.5000])
     """
-    floating(mean=mean, covariance=covariance, prior_mean=prior_mean, prior_covariance=prior_covariance)
-    same_shape(mean=mean, prior_mean=prior_mean)
-    same_shape(covariance=covariance, prior_covariance=prior_covariance)
-    if covariance.shape != (*mean.shape, mean.shape[-1]):
-        raise ValueError(
-            f"covariance has shape {tuple(covariance.shape)}, expected {(*mean.shape, mean.shape[-1])} to fit mean "
-            f"{tuple(mean.shape)}."
-        )
-    root, prior_root = _cholesky(covariance, "covariance"), _cholesky(prior_covariance, "prior_covariance")
-    offset = at_least_float32(prior_mean - mean).unsqueeze(-1)
-    whitened = torch.linalg.solve_triangular(prior_root, root, upper=False).square().sum((-2, -1))
-    distance = torch.linalg.solve_triangular(prior_root, offset, upper=False).square().sum((-2, -1))
-    log_ratio = (prior_root.diagonal(dim1=-2, dim2=-1).log() - root.diagonal(dim1=-2, dim2=-1).log()).sum(-1)
-    value: Tensor = 0.5 * (whitened + distance - mean.shape[-1]) + log_ratio
-    return value
+    floating(log_p=log_p, log_q=log_q)
+    same_shape(log_p=log_p, log_q=log_q)
+    log_ratio = at_least_float32(log_q) - at_least_float32(log_p)
+    return torch.expm1(log_ratio) - log_ratio if controlled else -log_ratio
 
 
-def _cholesky(covariance: Tensor, name: str) -> Tensor:
-    matrix = at_least_float32(covariance)
-    if not torch.allclose(matrix, matrix.mT, rtol=1e-4, atol=1e-6):
-        raise ValueError(
-            f"{name} is not symmetric; expected a covariance matrix. Use (S + S.mT) / 2 if it is nearly so."
-        )
-    root: Tensor
-    root, failed = torch.linalg.cholesky_ex(matrix)
-    if bool(failed.any()):
-        raise ValueError(f"{name} is not positive definite; expected all eigenvalues above 0. Add a small diagonal.")
-    return root
+def monte_carlo_jensen_shannon(
+    log_p_at_p: Tensor, log_q_at_p: Tensor, log_p_at_q: Tensor, log_q_at_q: Tensor
+) -> Tensor:
+    r"""Returns an estimate of the Jensen-Shannon divergence from samples of both densities, a scalar.
+
+    Unbiased, since both densities are known: each side is the mean of a bounded function of its own samples. With
+    densities estimated from the same samples it would be biased upwards.
+
+    Args:
+        log_p_at_p: log-densities of samples of $p$ under $p$, `(n,)`, nats.
+        log_q_at_p: of the same samples under $q$.
+        log_p_at_q: log-densities of samples of $q$ under $p$, `(m,)`.
+        log_q_at_q: of the same samples under $q$.
+
+    Returns:
+        A scalar, nats.
+
+    Raises:
+        TypeError: a tensor is not floating.
+        ValueError: shapes of one set differ.
+
+    Example:
+        >>> far = torch.tensor([-100.0])
+        >>> monte_carlo_jensen_shannon(torch.zeros(1), far, far, torch.zeros(1))
+        tensor(0.6931)
+    """
+    floating(log_p_at_p=log_p_at_p, log_q_at_p=log_q_at_p, log_p_at_q=log_p_at_q, log_q_at_q=log_q_at_q)
+    same_shape(log_p_at_p=log_p_at_p, log_q_at_p=log_q_at_p)
+    same_shape(log_p_at_q=log_p_at_q, log_q_at_q=log_q_at_q)
+    # log(p / m) = log 2 - softplus(log q - log p), which keeps its digits at either end.
+    on_p = softplus(at_least_float32(log_q_at_p) - at_least_float32(log_p_at_p)).mean()
+    on_q = softplus(at_least_float32(log_p_at_q) - at_least_float32(log_q_at_q)).mean()
+    return math.log(2.0) - 0.5 * (on_p + on_q)

@@ -275,7 +275,7 @@ class Sinkhorn(SampleDistance):
         >>> round(Sinkhorn(blur=0.1)(x, x + 2.0).item(), 4)
         4.0
 
-    Source: Feydy et al. 2019, equations 3, 8 and 10; Cuturi 2013.
+    Source: Feydy et al. 2019, equation 3 and section 3; Cuturi 2013.
     """
 
     card: ClassVar[Card] = Card(
@@ -295,7 +295,7 @@ class Sinkhorn(SampleDistance):
                 title="Interpolating between Optimal Transport and MMD using Sinkhorn Divergences",
                 venue="AISTATS",
                 url="https://arxiv.org/abs/1810.08278",
-                equation="(3), (8), (10)",
+                equation="(3), section 3",
             ),
             Reference(
                 authors="Cuturi",

@@ -15,9 +15,9 @@ from genloss.losses._checks import at_least_float32, floating, same_shape
 from genloss.losses._fields import at_least, not_negative, one_of
 from genloss.losses._references import NNDL
 from genloss.losses.card import Card, Loss, Reference
-from genloss.losses.divergences import kl_diagonal_normal
+from genloss.losses.normal_divergences import kl_diagonal_normal_terms
 
-__all__ = ["ELBO", "DiagonalNormal", "VariationalLoss", "VariationalTerms"]
+__all__ = ["ELBO", "DiagonalNormal", "FreeBits", "VariationalLoss", "VariationalTerms"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,7 +71,20 @@ class DiagonalNormal:
 
     def kl(self, other: DiagonalNormal) -> Tensor:
         """Returns the divergence KL(self, other) in closed form, `(batch,)` in nats."""
-        return kl_diagonal_normal(self.mean, self.log_variance, other.mean, other.log_variance)
+        return self.kl_terms(other).sum(-1)
+
+    def kl_terms(self, other: DiagonalNormal) -> Tensor:
+        """Returns the divergence of every dimension, `(batch, dim)` in nats."""
+        return kl_diagonal_normal_terms(self.mean, self.log_variance, other.mean, other.log_variance)
+
+    def kl_gradient_norm(self, other: DiagonalNormal) -> Tensor:
+        r"""Returns $\lVert\partial KL/\partial(\mu,\log\sigma^2)\rVert_2$, `(batch,)`; 0 where both agree."""
+        same_shape(mean=self.mean, other_mean=other.mean)
+        mean, log_variance = at_least_float32(self.mean), at_least_float32(self.log_variance)
+        on_mean = (mean - other.mean) * (-at_least_float32(other.log_variance)).exp()
+        on_log_variance = 0.5 * torch.expm1(log_variance - other.log_variance)
+        norm: Tensor = torch.linalg.vector_norm(torch.cat((on_mean, on_log_variance), dim=-1), dim=-1)
+        return norm
 
     def detach(self) -> DiagonalNormal:
         """Returns the same distribution without gradient to its parameters."""
@@ -165,7 +178,11 @@ class ELBO(VariationalLoss):
     Args:
         beta: weight of the KL term, not negative; a recipe may schedule it.
         samples: number $M$ of latents per data point, at least 1.
-        kl: `analytic`, or `monte_carlo` from the same latents where no closed form exists.
+        kl: `analytic`, or `monte_carlo` from the same latents.
+        capacity: replaces the divergence by its distance $|KL-C|$ to this many nats; with a large `beta` it holds the
+            divergence there, and a recipe may schedule it upwards.
+        kl_gradient: weight of $\lVert\partial KL/\partial(\mu,\log\sigma^2)\rVert_2$, not negative. It pulls the
+            posterior to the prior, with a force that does not fade near it.
 
     Raises:
         ValueError: a field is out of its range.
@@ -177,8 +194,8 @@ class ELBO(VariationalLoss):
         >>> terms.surrogate, terms.bound
         (tensor([7.]), tensor([-4.]))
 
-    Source: Kingma & Welling 2014, equations 7 and 10; Higgins et al. 2017, equation 4; Qiu 2020, equations 13.20
-    to 13.27.
+    Source: Kingma & Welling 2014, equations 7 and 10; Higgins et al. 2017, equation 4; Burgess et al. 2018, equation
+    8; Qiu 2020, equations 13.20 to 13.27.
     """
 
     card: ClassVar[Card] = Card(
@@ -199,6 +216,14 @@ class ELBO(VariationalLoss):
                 url="https://openreview.net/forum?id=Sy2fzU9gl",
                 equation="(4)",
             ),
+            Reference(
+                authors="Burgess, Higgins, Pal, Matthey, Watters, Desjardins, Lerchner",
+                year=2018,
+                title="Understanding disentangling in beta-VAE",
+                venue="arXiv",
+                url="https://arxiv.org/abs/1804.03599",
+                equation="(8)",
+            ),
             NNDL.at("(13.20)-(13.27)"),
         ),
     )
@@ -206,9 +231,13 @@ class ELBO(VariationalLoss):
     beta: float = 1.0
     samples: int = 1
     kl: Literal["analytic", "monte_carlo"] = "analytic"
+    capacity: float | None = None
+    kl_gradient: float = 0.0
 
     def __post_init__(self) -> None:
-        not_negative(beta=self.beta)
+        not_negative(beta=self.beta, kl_gradient=self.kl_gradient)
+        if self.capacity is not None:
+            not_negative(capacity=self.capacity)
         at_least(1, samples=self.samples)
         one_of("kl", self.kl, ("analytic", "monte_carlo"))
 
@@ -222,8 +251,82 @@ class ELBO(VariationalLoss):
     ) -> VariationalTerms:
         reconstruction = log_likelihood.mean(0)
         kl = posterior.kl(prior) if self.kl == "analytic" else (posterior.log_prob(z) - prior.log_prob(z)).mean(0)
+        weighed = kl if self.capacity is None else (kl - self.capacity).abs()
+        surrogate = self.beta * weighed - reconstruction
+        parts = {"reconstruction": reconstruction, "kl": kl}
+        if self.kl_gradient > 0.0:
+            parts["kl_gradient"] = posterior.kl_gradient_norm(prior)
+            surrogate = surrogate + self.kl_gradient * parts["kl_gradient"]
+        return VariationalTerms(surrogate=surrogate, bound=reconstruction - kl, parts=parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeBits(VariationalLoss):
+    r"""The evidence lower bound that lets every latent dimension carry some information for free.
+
+    $$-\frac1M\sum_m\log p(x|z_m)+\sum_j\max\big(\lambda,\,\overline{KL_j}\big)$$
+
+    with $\overline{KL_j}$ the divergence of dimension $j$ averaged over the batch: the maximum comes **after** the
+    mean. Use it against posterior collapse. It fails softly: dimensions settle just at $\lambda$, and one below it has
+    no gradient from the KL term. The samples of a batch see each other through the mean. Each sample gets its own
+    divergence where the mean is above $\lambda$ and $\lambda$ where it is not, so that the batch mean is the formula.
+
+    Args:
+        free: $\lambda$, nats for each dimension, not negative.
+        samples: number $M$ of latents per data point, at least 1.
+
+    Raises:
+        ValueError: a field is out of its range.
+
+    Example:
+        >>> posterior = DiagonalNormal(mean=torch.zeros(2, 3), log_variance=torch.zeros(2, 3))
+        >>> z = posterior.sample(torch.Generator().manual_seed(0), 1)
+        >>> FreeBits(free=0.5)(posterior, DiagonalNormal.standard_like(posterior), z, torch.zeros(1, 2)).surrogate
+        tensor([1.5000, 1.5000])
+
+    Source: Kingma et al. 2016, appendix C.8.
+    """
+
+    card: ClassVar[Card] = Card(
+        name="free_bits",
+        formula={"autoencoder": r"-\frac1M\sum_m\log p(x|z_m)+\sum_j\max(\lambda,\overline{KL_j})"},
+        minimised_by="Encoder and decoder minimise it together.",
+        when="Against posterior collapse, with a strong decoder.",
+        fails="Dimensions settle just at the free amount; below it the KL term has no gradient.",
+        references=(
+            Reference(
+                authors="Kingma, Salimans, Jozefowicz, Chen, Sutskever, Welling",
+                year=2016,
+                title="Improved Variational Inference with Inverse Autoregressive Flow",
+                venue="NeurIPS",
+                url="https://arxiv.org/abs/1606.04934",
+                equation="appendix C.8",
+            ),
+        ),
+    )
+    couples_batch: ClassVar[bool] = True
+
+    free: float = 0.25
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        not_negative(free=self.free)
+        at_least(1, samples=self.samples)
+
+    def _terms(
+        self,
+        posterior: DiagonalNormal,
+        prior: DiagonalNormal,
+        z: Tensor,
+        log_likelihood: Tensor,
+        rng: torch.Generator | None,
+    ) -> VariationalTerms:
+        reconstruction = log_likelihood.mean(0)
+        each = posterior.kl_terms(prior)
+        counted = torch.where(each.mean(0) > self.free, each, self.free).sum(-1)
+        kl = each.sum(-1)
         return VariationalTerms(
-            surrogate=self.beta * kl - reconstruction,
+            surrogate=counted - reconstruction,
             bound=reconstruction - kl,
-            parts={"reconstruction": reconstruction, "kl": kl},
+            parts={"reconstruction": reconstruction, "kl": kl, "counted_kl": counted},
         )

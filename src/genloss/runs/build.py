@@ -114,7 +114,7 @@ def build(recipe: Recipe) -> Built:
 
 
 def _is_small(recipe: Recipe) -> bool:
-    return recipe.model.network.get("name", "mlp") == "mlp"
+    return bool(recipe.model.network.get("name", "mlp") == "mlp")
 
 
 def _precision(recipe: Recipe, model: nn.Module, device: torch.device) -> tuple[torch.dtype, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -83,8 +84,8 @@ class RunFolder:
             if not path.exists():
                 try:
                     return cls(write_folder(path, files))
-                except OSError:
-                    if not path.exists():  # else another process took the number in between
+                except OSError as error:
+                    if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another process took the number
                         raise
             number += 1
 

@@ -141,7 +141,8 @@ def _freeze_others(state: TrainingState, player: Player) -> None:
     if len(state.model.players) == 1:
         return
     for other in state.model.players:
-        state.model.module_of(other).requires_grad_(other is player)
+        for _, parameter in state.parameters(other):
+            parameter.requires_grad_(other is player)
 
 
 def _update(state: TrainingState, player: Player, x: Tensor) -> dict[str, Tensor]:

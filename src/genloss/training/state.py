@@ -61,6 +61,8 @@ class TrainingState:
     history: History = field(default_factory=History)
 
     def __post_init__(self) -> None:
+        # Walking the modules for the names takes longer than a small network's update.
+        self._parameters = {player.name: self._named(player) for player in self.model.players}
         self.averaged: dict[str, nn.Module] = {}
         if self.ema is not None:
             for name in self.model.averaged_modules():
@@ -78,6 +80,9 @@ class TrainingState:
 
     def parameters(self, player: Player) -> list[tuple[str, nn.Parameter]]:
         """Returns a player's parameters by their names in the model."""
+        return self._parameters[player.name]
+
+    def _named(self, player: Player) -> list[tuple[str, nn.Parameter]]:
         prefix = f"{player.module}." if player.module else ""
         return [(prefix + name, p) for name, p in self.model.module_of(player).named_parameters()]
 

@@ -1,0 +1,138 @@
+"""What every benchmark shares: timing two sides in turn, intervals, and the sections of RESULTS.md."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+__all__ = ["Estimate", "Timings", "arguments", "estimate", "interleave", "table", "write_section"]
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+HEADER = """# Benchmarks
+
+Each script runs both sides in one process, in turn (A B, B A, ...), on the same work, and writes its own section here;
+`make bench` runs them all. What counts is the ratio: the median over the pairs of neighbouring runs, with the 95 %
+interval of that median from order statistics. Absolute times belong to the machine and to what else ran on it. `CPU time`
+is the processor time of the whole process, which other programs disturb less than the clock on the wall.
+"""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A median with the 95 % interval of the population's median, from order statistics."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """The median and its interval, to two digits after the point."""
+        return f"{self.median:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds of every side, run by run: on the wall, and of the processor."""
+
+    wall: Mapping[str, Sequence[float]]
+    cpu: Mapping[str, Sequence[float]]
+
+    def ratio(self, slow: str, fast: str, *, cpu: bool = False) -> Estimate:
+        """How many times less time `fast` took than `slow`, over the pairs."""
+        times = self.cpu if cpu else self.wall
+        return estimate([a / b for a, b in zip(times[slow], times[fast], strict=True)])
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Returns the median of the values and its 95 % interval; with fewer than 6 values that is their range."""
+    ordered = sorted(values)
+    n, below, rank = len(ordered), 0.0, 0
+    while rank < n // 2:
+        below += math.comb(n, rank) / 2**n
+        if below > 0.025:
+            break
+        rank += 1
+    rank = max(rank - 1, 0)
+    return Estimate(statistics.median(ordered), ordered[rank], ordered[n - 1 - rank])
+
+
+def interleave(sides: Mapping[str, Callable[[], None]], rounds: int, device: str = "cpu") -> Timings:
+    """Runs every side once untimed, then all of them `rounds` times, each second round in reverse order."""
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    wall: dict[str, list[float]] = {name: [] for name in sides}
+    cpu: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds + 1):
+        for name in list(sides) if number % 2 else reversed(list(sides)):
+            wait()
+            begin, begin_cpu = time.perf_counter(), time.process_time()
+            sides[name]()
+            wait()
+            if number:
+                wall[name].append(time.perf_counter() - begin)
+                cpu[name].append(time.process_time() - begin_cpu)
+    return Timings(wall, cpu)
+
+
+def arguments(description: str, *, rounds: int) -> argparse.Namespace:
+    """Reads the options that the benchmarks share, and sets the number of threads."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=rounds, help="timed runs of each side")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch; more than one wants an idle machine")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dry", action="store_true", help="print the table and leave RESULTS.md alone")
+    parsed = parser.parse_args()
+    torch.set_num_threads(parsed.threads)
+    return parsed
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Returns a Markdown table."""
+    lines = [" | ".join(head), " | ".join("---" for _ in head)]
+    lines += [" | ".join(str(cell) for cell in row) for row in rows]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def write_section(title: str, body: str, options: argparse.Namespace, *packages: str) -> None:
+    """Prints a benchmark's result and puts it in its section of RESULTS.md, replacing the last one."""
+    script = Path(sys.argv[0]).name
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "genloss", *packages))
+    made = (
+        f"`python benchmarks/{script} --device {options.device} --threads {options.threads} --rounds {options.rounds} "
+        f"--seed {options.seed}`, {datetime.now(UTC):%Y-%m-%d}. {_machine(options.device)}; Python "
+        f"{platform.python_version()}, {versions}."
+    )
+    name = f"{script.removesuffix('.py')}-{options.device}"
+    section = f"<!-- begin {name} -->\n## {title}\n\n{body}\n\n{made}\n<!-- end {name} -->\n"
+    print(section)
+    if options.dry:
+        return
+    text = RESULTS.read_text("utf-8") if RESULTS.exists() else HEADER
+    begin, end = text.find(f"<!-- begin {name} -->"), text.find(f"<!-- end {name} -->\n")
+    if begin < 0:
+        text = f"{text}\n{section}"
+    else:
+        text = text[:begin] + section + text[end + len(f"<!-- end {name} -->\n") :]
+    RESULTS.write_text(text, "utf-8")
+
+
+def _machine(device: str) -> str:
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    cores = f"{model}, {os.cpu_count()} cores ({torch.backends.cpu.get_cpu_capability()})"
+    return f"{torch.cuda.get_device_name()}, {cores}" if device == "cuda" else cores

@@ -1,0 +1,367 @@
+"""Losses on the tokens of a sequence, given the right ones before (teacher forcing)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softmax
+
+from genloss.losses._checks import at_least_float32, floating, not_empty
+from genloss.losses._fields import at_least
+from genloss.losses.card import Card, Loss, Reference
+
+__all__ = [
+    "BagOfWords",
+    "ContextLoss",
+    "EditInvariant",
+    "TokenCrossEntropy",
+    "TokenLoss",
+    "mask_after_end",
+    "perplexity",
+    "sequence_log_prob",
+]
+
+_LOWEST = -1e4  # nats; no softmax in float32 tells a smaller log-probability from it
+
+
+def check_tokens(logits: Tensor, tokens: Tensor, mask: Tensor) -> None:
+    """Raises unless logits `(..., length, vocabulary)`, tokens and mask `(..., length)` fit each other."""
+    floating(logits=logits)
+    not_empty(logits=logits)
+    if tokens.dtype != torch.long or mask.dtype != torch.bool:
+        raise TypeError(
+            f"tokens have dtype {tokens.dtype} and mask {mask.dtype}, expected torch.int64 and torch.bool; convert "
+            f"them with .long() and .bool()."
+        )
+    if logits.ndim < 3 or tokens.shape != logits.shape[:-1] or mask.shape != tokens.shape:
+        raise ValueError(
+            f"logits have shape {tuple(logits.shape)}, tokens {tuple(tokens.shape)} and mask {tuple(mask.shape)}; "
+            f"expected (batch, length, vocabulary), (batch, length) and (batch, length)."
+        )
+
+
+def mask_after_end(tokens: Tensor, end: int) -> Tensor:
+    """Returns which tokens count: those up to and including the first `end`.
+
+    Args:
+        tokens: `(..., length)`.
+        end: the token that ends a sequence.
+
+    Returns:
+        `(..., length)`, bool.
+
+    Example:
+        >>> mask_after_end(torch.tensor([[4, 2, 4, 2]]), end=2)
+        tensor([[ True,  True, False, False]])
+    """
+    ended = (tokens == end).long()
+    return (ended.cumsum(-1) - ended) == 0
+
+
+def _token_log_prob(logits: Tensor, tokens: Tensor) -> Tensor:
+    log_probs = at_least_float32(logits).log_softmax(-1)
+    return log_probs.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+
+
+def sequence_log_prob(logits: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+    """Returns the log-probability of sequences; what `mask` leaves out, such as padding after the end, counts nothing.
+
+    Args:
+        logits: `(..., length, vocabulary)`, floating, of each token given those before.
+        tokens: `(..., length)`, int64.
+        mask: `(..., length)`, bool, true where a token counts; of samples, `mask_after_end`.
+
+    Returns:
+        `(...)`, nats.
+
+    Raises:
+        TypeError: a dtype is wrong.
+        ValueError: shapes do not fit.
+
+    Example:
+        >>> mask = torch.tensor([[True, True, False]])
+        >>> sequence_log_prob(torch.zeros(1, 3, 4), torch.tensor([[1, 2, 0]]), mask)
+        tensor([-2.7726])
+    """
+    check_tokens(logits, tokens, mask)
+    # Where, and not a product: an impossible token under the mask would make 0 times infinity.
+    return torch.where(mask, _token_log_prob(logits, tokens), 0.0).sum(-1)
+
+
+def perplexity(log_prob: Tensor, mask: Tensor) -> Tensor:
+    r"""Returns $e^{-\sum\log p/n}$ over all $n$ tokens that count: how many the model hesitates between, a scalar.
+
+    Args:
+        log_prob: log-probabilities of the sequences, `(batch,)`, from `sequence_log_prob` and never from a smoothed
+            loss.
+        mask: `(batch, length)`, bool, the one that it was made with.
+
+    Raises:
+        ValueError: no token counts.
+
+    Example:
+        >>> perplexity(torch.tensor([-2.7726]), torch.tensor([[True, True, False]]))
+        tensor(4.0000)
+    """
+    tokens = mask.sum()
+    if int(tokens) == 0:
+        raise ValueError("no token counts: the mask is false everywhere, expected at least one true.")
+    return (-log_prob.sum() / tokens).exp()
+
+
+class TokenLoss(Loss, ABC):
+    """A loss on the tokens of target sequences. A subclass writes `_loss`."""
+
+    family: ClassVar[str] = "token"
+
+    @final
+    def __call__(self, logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+        """Returns what the model minimises, per sequence.
+
+        Args:
+            logits: `(batch, length, vocabulary)`, floating, of each target token given those before.
+            targets: `(batch, length)`, int64.
+            mask: `(batch, length)`, bool, true where a token counts; padding is false.
+
+        Returns:
+            `(batch,)`, nats, float32 or better, summed over tokens unless the class says otherwise. For a mean over
+            tokens divide the sum over the batch by `mask.sum()`.
+
+        Raises:
+            TypeError: a dtype is wrong.
+            ValueError: shapes do not fit.
+        """
+        check_tokens(logits, targets, mask)
+        return self._loss(at_least_float32(logits), targets, mask)
+
+    @abstractmethod
+    def _loss(self, logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenCrossEntropy(TokenLoss):
+    r"""The cross-entropy of each target token, with label smoothing.
+
+    $$-\sum_t\Big[(1-\epsilon)\log p(y_t)+\frac\epsilon V\sum_v\log p(v)\Big]$$
+
+    The convention of PyTorch: the target has probability $1-\epsilon+\epsilon/V$; others spread $\epsilon$ over fewer
+    tokens. Use it first. It fails by exposure bias: the model never sees its own mistakes. With smoothing its optimum
+    is not 0, and its exponential is no perplexity: report that from `sequence_log_prob`.
+
+    Args:
+        label_smoothing: $\epsilon$ in [0, 1).
+
+    Raises:
+        ValueError: a field is out of its range.
+
+    Example:
+        >>> targets, mask = torch.tensor([[1, 0]]), torch.tensor([[True, False]])
+        >>> TokenCrossEntropy()(torch.zeros(1, 2, 4), targets, mask)
+        tensor([1.3863])
+
+    Source: Sutskever, Vinyals & Le 2014, equation 2; Szegedy et al. 2016, section 7 (smoothing).
+    """
+
+    card: ClassVar[Card] = Card(
+        name="token_cross_entropy",
+        aliases=("cross_entropy", "teacher_forcing"),
+        formula={"model": r"-\sum_t[(1-\epsilon)\log p(y_t)+\frac\epsilon V\sum_v\log p(v)]"},
+        minimised_by="The model minimises it alone.",
+        when="First, for every sequence model.",
+        fails="Exposure bias: the model never sees its own mistakes. With smoothing its exponential is no perplexity.",
+        references=(
+            Reference(
+                authors="Sutskever, Vinyals, Le",
+                year=2014,
+                title="Sequence to Sequence Learning with Neural Networks",
+                venue="NeurIPS",
+                url="https://arxiv.org/abs/1409.3215",
+                equation="(2)",
+            ),
+            Reference(
+                authors="Szegedy, Vanhoucke, Ioffe, Shlens, Wojna",
+                year=2016,
+                title="Rethinking the Inception Architecture for Computer Vision",
+                venue="CVPR",
+                url="https://arxiv.org/abs/1512.00567",
+                equation="section 7",
+            ),
+        ),
+    )
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}, expected a number in [0, 1).")
+
+    def _loss(self, logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+        log_probs = logits.log_softmax(-1)
+        loss = -log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+        if self.label_smoothing > 0.0:
+            loss = torch.lerp(loss, -log_probs.mean(-1), self.label_smoothing)
+        return torch.where(mask, loss, 0.0).sum(-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditInvariant(TokenLoss):
+    r"""Matches the target's n-grams wherever they fit best in the output: the edit-invariant sequence loss.
+
+    $$-\frac1{|\mathcal N|}\sum_n\frac1{|Y_n|}\sum_{i}\sum_{j}\mathrm{softmax}_j(g_{ij})\,g_{ij},\qquad
+    g_{ij}=\frac1n\sum_{k<n}\log p_{j+k}(y_{i+k})$$
+
+    $i$ runs over the target's n-grams and $j$ over the output's positions; a shifted target costs nearly nothing. The
+    paper adds Gumbel noise to the softmax; this is without, hence deterministic. Means, not sums: nats for each token
+    of an n-gram. Use it for noisy targets (shuffled, repeated, missing words), after or beside the cross-entropy. It
+    fails alone from a random start, where no n-gram fits anywhere. A sequence shorter than an n-gram leaves that size
+    out, and one shorter than all has loss 0.
+
+    Args:
+        sizes: the lengths $n$ of n-grams, each at least 1.
+
+    Raises:
+        ValueError: a field is out of its range.
+
+    Example:
+        >>> targets, mask = torch.tensor([[0, 1, 2]]), torch.ones(1, 3, dtype=torch.bool)
+        >>> shifted = 50.0 * torch.eye(3)[torch.tensor([[2, 0, 1]])]
+        >>> EditInvariant(sizes=(2,))(shifted, targets, mask) < TokenCrossEntropy()(shifted, targets, mask)
+        tensor([True])
+
+    Source: Liu et al. 2022, section 3.
+    """
+
+    card: ClassVar[Card] = Card(
+        name="edit_invariant",
+        aliases=("eisl",),
+        formula={
+            "model": r"-\mathrm{mean}_n\,\mathrm{mean}_i\sum_j\mathrm{softmax}_j(g_{ij})g_{ij},\ "
+            r"g_{ij}=\frac1n\sum_{k<n}\log p_{j+k}(y_{i+k})"
+        },
+        minimised_by="The model minimises it, alone or beside the cross-entropy.",
+        when="For noisy targets: shuffled, repeated or missing words.",
+        fails="From a random start alone, where no n-gram fits anywhere.",
+        references=(
+            Reference(
+                authors="Liu, Yang, Tao, Liang, Bao, Li, He, Cui, Hu",
+                year=2022,
+                title="Don't Take It Literally: An Edit-Invariant Sequence Loss for Text Generation",
+                venue="NAACL",
+                url="https://arxiv.org/abs/2106.15078",
+                equation="section 3",
+            ),
+        ),
+    )
+
+    sizes: tuple[int, ...] = (1, 2, 3, 4)
+
+    def __post_init__(self) -> None:
+        if not self.sizes:
+            raise ValueError("sizes is empty, expected at least one n-gram length, e.g. (2,).")
+        for size in self.sizes:
+            at_least(1, sizes=size)
+
+    def _loss(self, logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+        length = targets.shape[1]
+        # (batch, output position, target position): log-probability of that target token there.
+        pairs = logits.log_softmax(-1).gather(-1, targets.unsqueeze(1).expand(-1, length, -1))
+        # A floor, since a weight of 0 times minus infinity would be no number.
+        pairs = torch.where(mask.unsqueeze(2) & mask.unsqueeze(1), pairs.clamp(min=_LOWEST), 0.0)
+        total, counted = logits.new_zeros(len(logits)), logits.new_zeros(len(logits))
+        for size in self.sizes:
+            if size > length:
+                continue
+            kept = length - size + 1
+            fit = torch.stack([pairs[:, k : k + kept, k : k + kept] for k in range(size)]).mean(0)
+            whole = mask.unfold(1, size, 1).all(-1)
+            weights = softmax(fit.masked_fill(~whole.unsqueeze(2), torch.finfo(fit.dtype).min), dim=1)
+            best = torch.where(whole, (weights * fit).sum(1), 0.0)
+            grams = whole.sum(1)
+            total = total - best.sum(1) / grams.clamp(min=1)
+            counted = counted + (grams > 0)
+        return total / counted.clamp(min=1.0)
+
+
+class ContextLoss(Loss, ABC):
+    """A loss on what an encoder's context says of the target sequence as a whole. A subclass writes `_loss`."""
+
+    family: ClassVar[str] = "context"
+
+    @final
+    def __call__(self, logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+        """Returns what the encoder minimises, per sequence.
+
+        Args:
+            logits: `(batch, vocabulary)`, floating: one score for each word.
+            targets: `(batch, length)`, int64.
+            mask: `(batch, length)`, bool, true where a token counts.
+
+        Returns:
+            `(batch,)`, nats, float32 or better, summed over tokens.
+
+        Raises:
+            TypeError: a dtype is wrong.
+            ValueError: shapes do not fit.
+        """
+        if logits.ndim != 2 or targets.ndim != 2:
+            raise ValueError(
+                f"logits have shape {tuple(logits.shape)} and targets {tuple(targets.shape)}, expected "
+                f"(batch, vocabulary) and (batch, length)."
+            )
+        check_tokens(logits.unsqueeze(1).expand(-1, targets.shape[1], -1), targets, mask)
+        return self._loss(at_least_float32(logits), targets, mask)
+
+    @abstractmethod
+    def _loss(self, logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class BagOfWords(ContextLoss):
+    r"""The target's words from the context alone, without their order.
+
+    $$-\sum_t\log\mathrm{softmax}(l)_{y_t}$$
+
+    An auxiliary term: it keeps the encoder's context informative, against a decoder that ignores it. The optimum is the
+    entropy of the bag and not 0. It fails where order is what matters. The cited translation model sums the decoder's
+    scores over positions and puts a sigmoid on each word; give the summed scores as logits for the same target here.
+
+    Example:
+        >>> BagOfWords()(torch.zeros(1, 4), torch.tensor([[1, 2]]), torch.tensor([[True, True]]))
+        tensor([2.7726])
+
+    Source: Ma et al. 2018, section 2.2; Zhao, Zhao & Eskenazi 2017, equation 6 (softmax).
+    """
+
+    card: ClassVar[Card] = Card(
+        name="bag_of_words",
+        formula={"encoder": r"-\sum_t\log\mathrm{softmax}(l)_{y_t}"},
+        minimised_by="Encoder (and decoder) minimise it beside their own loss.",
+        when="As an auxiliary term, against a decoder that ignores its context.",
+        fails="Where the order of words is what matters.",
+        references=(
+            Reference(
+                authors="Ma, Sun, Wang, Lin",
+                year=2018,
+                title="Bag-of-Words as Target for Neural Machine Translation",
+                venue="ACL",
+                url="https://arxiv.org/abs/1805.04871",
+                equation="section 2.2",
+            ),
+            Reference(
+                authors="Zhao, Zhao, Eskenazi",
+                year=2017,
+                title="Learning Discourse-level Diversity for Neural Dialog Models using Conditional Variational "
+                "Autoencoders",
+                venue="ACL",
+                url="https://arxiv.org/abs/1703.10960",
+                equation="(6)",
+            ),
+        ),
+    )
+
+    def _loss(self, logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+        return -torch.where(mask, logits.log_softmax(-1).gather(1, targets), 0.0).sum(1)

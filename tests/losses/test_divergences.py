@@ -1,0 +1,206 @@
+"""Closed forms, bounds and identities of the divergences, and where the textbook's claims hold."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Categorical, MultivariateNormal, Normal, kl_divergence
+
+from genloss.losses import (
+    discrete_f_divergence,
+    forward_kl,
+    hellinger,
+    jensen_shannon,
+    kl_diagonal_normal,
+    kl_normal,
+    minimax_value,
+    monte_carlo_jensen_shannon,
+    monte_carlo_kl,
+    non_saturating_value,
+    optimal_discriminator,
+    reverse_kl,
+    total_variation,
+)
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=rng(seed), dtype=torch.float64)
+
+
+def pair():
+    return normal(6, 5, seed=1).softmax(-1), normal(6, 5, seed=2).softmax(-1)
+
+
+LEFT, RIGHT = torch.tensor([0.5, 0.5, 0.0, 0.0]), torch.tensor([0.0, 0.0, 0.1, 0.9])
+DIVERGENCES = [forward_kl, reverse_kl, jensen_shannon, total_variation, hellinger]
+
+
+def test_diagonal_kl_equals_torch_and_is_exact_near_zero():
+    mean, log_variance, other, other_log_variance = (normal(4, 3, seed=s) for s in range(4))
+    p, q = Normal(mean, (0.5 * log_variance).exp()), Normal(other, (0.5 * other_log_variance).exp())
+    torch.testing.assert_close(
+        kl_diagonal_normal(mean, log_variance, other, other_log_variance), kl_divergence(p, q).sum(-1)
+    )
+    standard = kl_divergence(p, Normal(0.0, 1.0)).sum(-1)
+    torch.testing.assert_close(kl_diagonal_normal(mean, log_variance), standard)
+    # exp(t) - 1 - t in float32 gives 0 or a negative number here; right is t^2 / 4.
+    tiny = kl_diagonal_normal(torch.zeros(1, 1), torch.full((1, 1), 1e-3))
+    assert tiny.item() == pytest.approx(0.25e-6, rel=1e-2)
+
+
+def test_full_kl_equals_torch_and_the_diagonal_one():
+    mean, other, root, other_root = normal(3, seed=1), normal(3, seed=2), normal(3, 3, seed=3), normal(3, 3, seed=4)
+    covariance, other_covariance = (r @ r.mT + torch.eye(3) for r in (root, other_root))
+    p, q = MultivariateNormal(mean, covariance), MultivariateNormal(other, other_covariance)
+    torch.testing.assert_close(kl_normal(mean, covariance, other, other_covariance), kl_divergence(p, q))
+    log_variance = normal(3, seed=5)
+    diagonal = kl_normal(mean, torch.diag(log_variance.exp()), torch.zeros(3).double(), torch.eye(3).double())
+    torch.testing.assert_close(diagonal, kl_diagonal_normal(mean, log_variance))
+
+
+def test_discrete_kl_equals_torch():
+    p, q = pair()
+    torch.testing.assert_close(forward_kl(p, q), kl_divergence(Categorical(p), Categorical(q)))
+    torch.testing.assert_close(reverse_kl(p, q), kl_divergence(Categorical(q), Categorical(p)))
+
+
+@pytest.mark.parametrize("divergence", DIVERGENCES)
+def test_positive_and_zero_for_equal_ones(divergence):
+    p, q = pair()
+    assert (divergence(p, q) > 0).all()
+    assert divergence(p, p).abs().max() < 1e-12
+
+
+def test_disjoint_supports():
+    assert jensen_shannon(LEFT, RIGHT).item() == pytest.approx(math.log(2.0))
+    assert total_variation(LEFT, RIGHT).item() == pytest.approx(1.0)
+    assert hellinger(LEFT, RIGHT).item() == pytest.approx(1.0)
+    assert forward_kl(LEFT, RIGHT).item() == math.inf
+    assert minimax_value(LEFT, RIGHT).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_bounds_between_divergences():
+    p, q = pair()
+    tv, h, js = total_variation(p, q), hellinger(p, q), jensen_shannon(p, q)
+    assert (js <= math.log(2.0) * tv + 1e-12).all()
+    assert (h**2 <= tv + 1e-12).all()
+    assert (tv <= math.sqrt(2.0) * h + 1e-12).all()
+    assert (2.0 * tv**2 <= forward_kl(p, q) + 1e-12).all()  # Pinsker
+
+
+GENERATORS = {
+    "kl": lambda u: u * u.log(),
+    "reverse_kl": lambda u: -u.log(),
+    "pearson": lambda u: (u - 1) ** 2,
+    "neyman": lambda u: (1 - u) ** 2 / u,
+    "squared_hellinger": lambda u: (u.sqrt() - 1) ** 2,
+    "jensen_shannon": lambda u: -(u + 1) * ((1 + u) / 2).log() + u * u.log(),
+    "gan": lambda u: u * u.log() - (u + 1) * (u + 1).log(),
+    "total_variation": lambda u: 0.5 * (u - 1).abs(),
+}
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_f_divergences_equal_their_generator_functions(name):
+    p, q = pair()
+    torch.testing.assert_close(discrete_f_divergence(name, p, q), (q * GENERATORS[name](p / q)).sum(-1))
+
+
+def test_f_divergences_on_zeros():
+    p = torch.tensor([0.5, 0.5, 0.0])
+    assert discrete_f_divergence("pearson", p, p).item() == 0.0
+    assert discrete_f_divergence("pearson", p, torch.tensor([1.0, 0.0, 0.0])).item() == math.inf
+    with pytest.raises(ValueError, match="expected one of kl"):
+        discrete_f_divergence("chi", p, p)
+
+
+def test_the_optimal_discriminator_maximises_the_game_and_gives_its_value():
+    p, q = pair()
+    best = optimal_discriminator(p, q)
+
+    def value(d):
+        return (p * d.log() + q * (1 - d).log()).sum(-1)
+
+    torch.testing.assert_close(value(best), minimax_value(p, q))
+    for seed in range(5):
+        other = (best + 0.05 * normal(6, 5, seed=seed)).clamp(1e-3, 1 - 1e-3)
+        assert (value(other) < value(best)).all()
+
+
+def test_the_value_identity_of_the_non_saturating_generator():
+    p, q = pair()
+    best = optimal_discriminator(p, q)
+    identity = -reverse_kl(p, q) + 2 * jensen_shannon(p, q) - 2 * math.log(2.0) - (p * best.log()).sum(-1)
+    torch.testing.assert_close(non_saturating_value(p, q), identity)
+
+
+def test_its_gradient_is_that_of_reverse_kl_less_twice_js_only_with_the_discriminator_frozen():
+    p, logits = normal(5, seed=1).softmax(-1), normal(5, seed=2).requires_grad_()
+    q = logits.softmax(-1)
+    frozen = optimal_discriminator(p, q).detach()
+    (with_frozen,) = torch.autograd.grad(-(q * frozen.log()).sum(), logits, retain_graph=True)
+    (claimed,) = torch.autograd.grad(reverse_kl(p, q) - 2 * jensen_shannon(p, q), logits, retain_graph=True)
+    torch.testing.assert_close(with_frozen, claimed)
+    (whole,) = torch.autograd.grad(-non_saturating_value(p, q), logits)
+    assert (whole - claimed).abs().max() > 1e-3  # "the last two terms do not depend on the generator" is wrong
+
+
+def test_forward_kl_covers_and_reverse_kl_seeks_a_mode():
+    grid = torch.linspace(-20.0, 20.0, 801).double()
+
+    def density(mean, log_scale):
+        return (-0.5 * ((grid - mean) / log_scale.exp()) ** 2).softmax(0)
+
+    two = 0.5 * (density(torch.tensor(-3.0), torch.tensor(0.0)) + density(torch.tensor(3.0), torch.tensor(0.0)))
+    fitted = {}
+    for divergence in (forward_kl, reverse_kl):
+        parameters = torch.tensor([1.5, 0.0], dtype=torch.float64, requires_grad=True)
+        optimiser = torch.optim.Adam([parameters], lr=0.05)
+        for _ in range(400):
+            optimiser.zero_grad()
+            divergence(two, density(*parameters)).backward()
+            optimiser.step()
+        fitted[divergence] = (parameters[0].item(), parameters[1].exp().item())
+    mean, scale = fitted[forward_kl]
+    assert mean == pytest.approx(0.0, abs=0.05)
+    assert scale == pytest.approx(math.sqrt(10.0), rel=0.05)  # between and around both
+    mean, scale = fitted[reverse_kl]
+    assert mean == pytest.approx(3.0, abs=0.1)
+    assert scale == pytest.approx(1.0, rel=0.1)
+
+
+def test_monte_carlo_estimates_have_the_right_mean():
+    p, q = Normal(torch.tensor(0.0).double(), 1.0), Normal(torch.tensor(0.3).double(), 0.95)
+    at_p, at_q = normal(40000, seed=1), 0.3 + 0.95 * normal(40000, seed=2)
+    exact = kl_divergence(p, q).item()
+    plain = monte_carlo_kl(p.log_prob(at_p), q.log_prob(at_p))
+    controlled = monte_carlo_kl(p.log_prob(at_p), q.log_prob(at_p), controlled=True)
+    assert plain.mean().item() == pytest.approx(exact, abs=0.01)
+    assert controlled.mean().item() == pytest.approx(exact, abs=0.01)
+    assert (controlled >= 0).all()
+    assert (plain < 0).any()
+    assert controlled.std() < plain.std()
+    grid = torch.linspace(-12.0, 12.0, 24001).double()
+    weights = [(d.log_prob(grid)).softmax(0) for d in (p, q)]
+    found = monte_carlo_jensen_shannon(p.log_prob(at_p), q.log_prob(at_p), p.log_prob(at_q), q.log_prob(at_q))
+    assert found.item() == pytest.approx(jensen_shannon(*weights).item(), abs=0.005)
+
+
+def test_errors_say_what_to_do():
+    with pytest.raises(ValueError, match="no probability vector"):
+        forward_kl(torch.tensor([0.5, 0.6]), torch.tensor([0.5, 0.5]))
+    with pytest.raises(ValueError, match="no probability vector"):
+        jensen_shannon(torch.tensor([0.5, 0.5]), torch.tensor([-0.5, 1.5]))
+    with pytest.raises(ValueError, match="shapes differ"):
+        total_variation(torch.tensor([0.5, 0.5]), torch.tensor([1.0]))
+    eye = torch.eye(2)
+    with pytest.raises(ValueError, match="not positive definite"):
+        kl_normal(torch.zeros(2), -eye, torch.zeros(2), eye)
+    with pytest.raises(ValueError, match="not symmetric"):
+        kl_normal(torch.zeros(2), eye + torch.tensor([[0.0, 1.0], [0.0, 0.0]]), torch.zeros(2), eye)
+    with pytest.raises(ValueError, match="to fit mean"):
+        kl_normal(torch.zeros(3), eye, torch.zeros(3), eye)
