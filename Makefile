@@ -8,8 +8,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# On Linux the index that pip knows may serve torch with CUDA (gigabytes). For the CPU build alone:
-#   make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+# On Linux pip may fetch torch with CUDA (gigabytes); name an index of CPU builds here to do without.
 PIP_FLAGS ?=
 
 DEMO_RECIPE ?= digits_gan

@@ -15,7 +15,8 @@ __all__ = ["Potentials", "soft_minimum", "solve"]
 
 _TILE = 1 << 22  # elements of a tile of costs; a problem that fits keeps its costs between iterations
 _SHRINK = 0.5  # factor of the blur from one stage of the epsilon scaling to the next
-_CHECK_EVERY = 5  # iterations between two looks at the error, each of which waits for the device
+_MOST_RELAXED = 1.9  # of 2, where the iteration stops converging
+_CHECK_EVERY = 10  # iterations between two looks at the error, each of which waits for the device
 
 
 class Settings(Protocol):
@@ -102,16 +103,36 @@ def _step(problem: _Problem, f: Tensor, g: Tensor, epsilon: float, symmetric: bo
 def _finish(problem: _Problem, f: Tensor, g: Tensor, settings: Settings, symmetric: bool) -> Potentials:
     """Iterates at the final epsilon until the plan's marginals fit."""
     epsilon = settings.blur**settings.p
-    error, done = math.inf, 0
+    error, done, relaxation = math.inf, 0, 1.0
     while done < settings.iterations and error > settings.tolerance:
-        f, g = _step(problem, f, g, epsilon, symmetric)
+        measured = done % _CHECK_EVERY == _CHECK_EVERY - 1 or done + 1 == settings.iterations
+        if measured or symmetric:
+            f, g = _step(problem, f, g, epsilon, symmetric)
+        else:
+            f = torch.lerp(f, problem.soft_minimum_over_y(g, epsilon), relaxation)
+            g = torch.lerp(g, problem.soft_minimum_over_x(f, epsilon), relaxation)
         done += 1
-        if done % _CHECK_EVERY == 0 or done == settings.iterations:
+        if measured:
             # The plan's row sums are exp((f - f') / epsilon) / n with f' the soft minimum that would make them right.
-            # After a step of two sets the column sums are right and the rows are off; of one set, both alike.
+            # After a plain step of two sets the column sums are right and the rows are off; of one set, both alike.
             wanted = problem.soft_minimum_over_y(g, epsilon)
-            error = float((torch.expm1((f - wanted) / epsilon)).abs().mean())
+            before, error = error, float(torch.expm1((f - wanted) / epsilon).abs().mean())
+            relaxation = _relaxation(before, error, relaxation)
     return Potentials(on_x=f, on_y=g, marginal_error=error, iterations=done)
+
+
+def _relaxation(before: float, error: float, relaxation: float) -> float:
+    """Returns how far beyond the plain step to go, between 1 and 2, from how slowly the error falls.
+
+    For a plain iteration that shrinks the error by a factor r, the best is 2 / (1 + sqrt(1 - r)) near the solution
+    (Lehmann et al. 2022). Further away it may overshoot; then start again from the plain one.
+    """
+    if not error < before < math.inf:
+        return 1.0
+    if relaxation > 1.0:
+        return relaxation
+    rate = (error / before) ** (1.0 / _CHECK_EVERY)
+    return min(2.0 / (1.0 + math.sqrt(1.0 - rate)), _MOST_RELAXED)
 
 
 class _SoftMinimum(torch.autograd.Function):

@@ -37,6 +37,10 @@ class _Grid(Likelihood):
         """The distance between two levels, in the units of the data."""
         return (self.high - self.low) / (self.levels - 1)
 
+    def levels_of_data(self) -> Tensor:
+        """Returns every level, from the lowest to the highest."""
+        return torch.linspace(self.low, self.high, self.levels, dtype=torch.float64)
+
     def _check_support(self, x: Tensor) -> None:
         index = (x.detach().double() - self.low) / self.step
         off = (index - index.round()).abs().max().item()
@@ -108,8 +112,7 @@ class Categorical(_Grid):
 
     def _mean(self, parameters: tuple[Tensor, ...]) -> Tensor:
         logits = self._logits(parameters)
-        values = torch.linspace(self.low, self.high, self.levels, dtype=logits.dtype, device=logits.device)
-        return logits.softmax(-1) @ values
+        return logits.softmax(-1) @ self.levels_of_data().to(logits)
 
     def _sample(self, parameters: tuple[Tensor, ...], rng: torch.Generator) -> Tensor:
         probabilities = self._logits(parameters).softmax(-1)

@@ -36,6 +36,11 @@ class SampleDistance(Loss, ABC):
     couples_batch: ClassVar[bool] = True
     random: ClassVar[bool] = False
 
+    @property
+    def pairs_samples(self) -> bool:
+        """Says whether the order of the samples matters, since neighbours are paired."""
+        return False
+
     @final
     def __call__(self, x: Tensor, y: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
         """Returns the distance, a scalar in float32 or better.
@@ -186,6 +191,11 @@ class MMD(SampleDistance):
             raise ValueError(
                 f"root=True needs estimator='biased', got {self.estimator!r}: the unbiased estimate can be negative."
             )
+
+    @property
+    def pairs_samples(self) -> bool:
+        """Yes for the linear-time estimate."""
+        return self.estimator == "linear_time"
 
     def _distance(self, x: Tensor, y: Tensor, rng: torch.Generator | None) -> Tensor:
         function = kernel_function(self.kernel, self.bandwidths, x.shape[1])

@@ -90,6 +90,11 @@ class EnergyLoss(Loss, ABC):
         not_empty(real=real)
         return self._terms(energy, at_least_float32(real).detach(), rng, sampler, noise, dict(state or {}))
 
+    @property
+    def noise_level(self) -> float:
+        """The standard deviation of the noise that is added to the data and learned with them; 0 for most losses."""
+        return 0.0
+
     def init_state(self, like: Tensor, sampler: Sampler, rng: torch.Generator) -> dict[str, Tensor]:
         """Returns the memory before the first batch for data like `like` `(batch, ...)`; empty for most losses."""
         return {}

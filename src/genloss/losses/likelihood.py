@@ -41,6 +41,10 @@ class Likelihood(Loss, ABC):
         """How many scalars the decoder itself learns, appended to each value's parameters; start them at 0."""
         return 0
 
+    def levels_of_data(self) -> Tensor | None:
+        """Returns the values that have a probability, in order, or None for a density on the whole line."""
+        return None
+
     @final
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         """Returns $\\log p(x|z)$, summed over the data axes.
@@ -141,6 +145,10 @@ class Bernoulli(Likelihood):
         "binary data.",
         references=(source.KINGMA_2014.at("(11)"),),
     )
+
+    def levels_of_data(self) -> Tensor:
+        """Returns 0 and 1."""
+        return torch.tensor([0.0, 1.0], dtype=torch.float64)
 
     def _check_support(self, x: Tensor) -> None:
         low, high = float(x.min()), float(x.max())

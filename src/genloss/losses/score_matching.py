@@ -217,6 +217,11 @@ class DenoisingScoreMatching(EnergyLoss):
         for sigma in self.sigmas:
             positive(sigmas=sigma)
 
+    @property
+    def noise_level(self) -> float:
+        """The noise level, or 0 with several: the energy is then told which one it meets."""
+        return self.sigmas[0] if len(self.sigmas) == 1 else 0.0
+
     def _terms(
         self,
         energy: Energy,

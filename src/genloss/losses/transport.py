@@ -307,10 +307,10 @@ class Sinkhorn(SampleDistance):
         ),
     )
 
-    blur: float = 0.05
+    blur: float = 0.5
     p: int = 2
     debias: bool = True
-    tolerance: float = 1e-3
+    tolerance: float = 1e-4
     iterations: int = 1000
 
     def __post_init__(self) -> None:

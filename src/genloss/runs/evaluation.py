@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -89,6 +90,12 @@ class Evaluator:
         """Returns the metrics that are cheap enough for training."""
         with state.sampling() as model:
             fake = draw(model, self.samples, self._stream("noise"))
+            if not fake.isfinite().all():  # the loop reports it as a divergence
+                return {
+                    "samples": MetricValue(
+                        name="samples", value=math.nan, n=len(fake), signature="", higher_is_better=True
+                    )
+                }
             found = {} if not isinstance(model, HasBound) else {"bound": self._bound(model)}
         features = self._space.extract(fake)
         found["mmd2"] = mmd2(features, self._features, self._bandwidths, self._space.name)

@@ -49,9 +49,14 @@ def embedded_image(path: Path, caption: str) -> str:
 def write_run_report(folder: RunFolder, recipe: Recipe) -> Path:
     """Writes `report.html` of a run: its metrics, curves, samples through time and recipe."""
     evaluated = [event for event in folder.events() if event["event"] == "evaluated"]
-    names = [key for key in (evaluated[-1] if evaluated else {}) if key not in ("event", "turn", "best")]
+    # A metric may be missing from an evaluation that it does not apply to: the spread of modes before any is hit.
+    names = list(dict.fromkeys(key for event in evaluated for key in event if key not in ("event", "turn", "best")))
     rows = [
-        [str(event["turn"]), *(f"{event[name]:.5g}" for name in names), "best" if event["best"] else ""]
+        [
+            str(event["turn"]),
+            *(f"{event[n]:.5g}" if n in event else "-" for n in names),
+            "best" if event["best"] else "",
+        ]
         for event in evaluated
     ]
     samples = sorted((folder.path / "samples").glob("turn-*.png"))

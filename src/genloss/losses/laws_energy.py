@@ -1,0 +1,130 @@
+"""The laws of energy losses, on normal data and an energy whose variance and normaliser are free."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from genloss.losses._law_tools import finite, number, seeded
+from genloss.losses.energy import EnergyLoss, EnergyTerms, NormalNoise
+from genloss.losses.laws import LawBroken, law
+from genloss.losses.samplers import Energy, Langevin
+
+__all__: list[str] = []
+
+_DIMENSIONS = 4
+_SAMPLES = 4000
+_SAMPLER = Langevin(step_size=0.3)
+_TOLERANCE = 0.15  # of a log-variance; a trace divided by the dimension is off by log 4
+
+
+def _data(samples: int = _SAMPLES) -> Tensor:
+    return torch.randn(samples, _DIMENSIONS, generator=seeded(), dtype=torch.float64)
+
+
+def _normal_energy(log_variance: Tensor, offset: Tensor) -> Energy:
+    """Returns the energy of a normal density, up to an offset of its normaliser."""
+
+    def energy(x: Tensor, sigma: Tensor | None = None) -> Tensor:
+        variance = log_variance.exp() + (0.0 if sigma is None else sigma.square())
+        normaliser = 0.5 * _DIMENSIONS * (2.0 * math.pi * variance).log()
+        return 0.5 * x.square().sum(1) / variance + normaliser + offset
+
+    return energy
+
+
+def _run(loss: EnergyLoss, energy: Energy, real: Tensor) -> EnergyTerms:
+    noise = NormalNoise(mean=torch.zeros(_DIMENSIONS).double(), root=1.5 * torch.eye(_DIMENSIONS).double())
+    state = loss.init_state(real, _SAMPLER, seeded(1))
+    if "chains" in state:
+        # Chains that stand where the data do, and as many.
+        state = {"chains": real.clone()}
+    return loss(energy, real, rng=seeded(2), sampler=_SAMPLER, noise=noise, state=state)
+
+
+def _slope(loss: EnergyLoss, log_variance: float) -> float:
+    """Returns the derivative of the mean loss by the model's log-variance."""
+    free = torch.tensor(log_variance, dtype=torch.float64, requires_grad=True)
+    energy = _normal_energy(free, torch.zeros((), dtype=torch.float64))
+    (found,) = torch.autograd.grad(_run(loss, energy, _data()).surrogate.mean(), free)
+    return float(found)
+
+
+@law("energy")
+def returns_one_value_a_sample(loss: EnergyLoss) -> str:
+    """Surrogate and parts are finite and have one value a sample."""
+    energy = _normal_energy(torch.zeros(()).double(), torch.zeros(()).double())
+    terms = _run(loss, energy, _data(8))
+    for name, value in {"surrogate": terms.surrogate, **terms.parts}.items():
+        if value.shape != (8,):
+            raise LawBroken(f"{name} has shape {tuple(value.shape)}, expected (8,).")
+        finite(f"{name} is", value)
+    return f"parts {', '.join(sorted(terms.parts))}"
+
+
+@law("energy")
+def the_truth_is_a_stationary_point(loss: EnergyLoss) -> str:
+    """A model narrower than the data is widened, a wider one narrowed, and the turning point is the truth."""
+    truth = math.log(1.0 + loss.noise_level**2)
+    low, high = truth - 1.0, truth + 2.0
+    slopes = _slope(loss, low), _slope(loss, high)
+    if not slopes[0] < 0.0 < slopes[1]:
+        raise LawBroken(
+            f"the derivative by the model's log-variance is {number(slopes[0])} where it is too narrow and "
+            f"{number(slopes[1])} where it is too wide, expected less than 0 and more than 0: a sign, or a scaled trace."
+        )
+    for _ in range(8):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if _slope(loss, middle) > 0.0 else (middle, high)
+    found = 0.5 * (low + high)
+    if abs(found - truth) > _TOLERANCE:
+        raise LawBroken(f"the loss learns a variance of {number(math.exp(found))}, expected {number(math.exp(truth))}.")
+    return f"learns a variance of {number(math.exp(found))} for {number(math.exp(truth))}"
+
+
+@law("energy")
+def does_not_hide_divergence(loss: EnergyLoss) -> str:
+    """An energy that is not finite gives a loss that is not finite, or an error."""
+    energy = _normal_energy(torch.zeros(()).double(), torch.tensor(math.nan).double())
+    try:
+        value = _run(loss, lambda x, *sigma: energy(x, *sigma) * x.sum(1), _data(8)).surrogate
+    except (ValueError, RuntimeError):
+        return "raises an error"
+    if bool(value.isfinite().any()):
+        raise LawBroken(f"the loss is {number(value)} for an energy that is not a number, expected the same.")
+    return "the loss is not finite either"
+
+
+@law("energy")
+def draws_from_its_generator(loss: EnergyLoss) -> str:
+    """One seed gives one value, and the global generator is left alone."""
+    before = torch.get_rng_state()
+    energy = _normal_energy(torch.zeros(()).double(), torch.zeros(()).double())
+    first, second = (_run(loss, energy, _data(16)).surrogate for _ in range(2))
+    if not torch.equal(first, second):
+        raise LawBroken(f"one seed gave {number(first)} and {number(second)}, expected the same.")
+    if not torch.equal(before, torch.get_rng_state()):
+        raise LawBroken("the global generator moved, expected all numbers to come from rng.")
+    return "the global generator stands still"
+
+
+@law("energy")
+def leaves_memory_and_data_alone(loss: EnergyLoss) -> str | None:
+    """The data and the old memory are not changed, and the new memory carries no graph."""
+    real = _data(8)
+    kept = real.clone()
+    free = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    state = loss.init_state(real, _SAMPLER, seeded(1))
+    before = {name: value.clone() for name, value in state.items()}
+    noise = NormalNoise.fit(_data(64))
+    energy = _normal_energy(free, torch.zeros(()).double())
+    terms = loss(energy, real, rng=seeded(2), sampler=_SAMPLER, noise=noise, state=state)
+    if not torch.equal(real, kept) or real.requires_grad:
+        raise LawBroken("the real data were changed, expected them as they were.")
+    if any(not torch.equal(state[name], value) for name, value in before.items()):
+        raise LawBroken("the old memory was changed, expected a new one.")
+    if sorted(terms.state) != sorted(state) or any(value.requires_grad for value in terms.state.values()):
+        raise LawBroken(f"the memory {sorted(state)} became {sorted(terms.state)}, expected the same, detached.")
+    return "nothing changed in place"

@@ -1,0 +1,105 @@
+"""The laws of the decoder's densities."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genloss.losses._law_tools import derivatives_agree, finite, number, same, same_under_autocast, seeded
+from genloss.losses.laws import LawBroken, law
+from genloss.losses.likelihood import Likelihood
+
+__all__: list[str] = []
+
+_GRID = 200_001
+_DRAWS = 20_000
+
+
+def _parameters(loss: Likelihood, *data: int, seed: int = 0) -> Tensor:
+    values = loss.parameters_per_value + loss.shared_parameters
+    return torch.randn(*data, *((values,) if values > 1 else ()), generator=seeded(seed), dtype=torch.float64)
+
+
+def _data(loss: Likelihood, *shape: int) -> Tensor:
+    levels = loss.levels_of_data()
+    if levels is None:
+        return torch.randn(shape, generator=seeded(1), dtype=torch.float64)
+    return levels[torch.randint(len(levels), shape, generator=seeded(1))]
+
+
+def _table(loss: Likelihood, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns values of the data and the probability that one value with these parameters has at, or around, each."""
+    levels = loss.levels_of_data()
+    # Wide enough for scales of some units, on either side of parameters of order 1.
+    x = torch.linspace(-100.0, 100.0, _GRID, dtype=torch.float64) if levels is None else levels
+    log_prob = loss.log_prob(x[:, None], parameters.expand(len(x), *parameters.shape[1:]))
+    return x, log_prob.exp() * (float(x[1] - x[0]) if levels is None else 1.0)
+
+
+@law("likelihood")
+def sums_to_one(loss: Likelihood) -> str:
+    """Probabilities sum, or densities integrate, to 1."""
+    total = _table(loss, _parameters(loss, 1, 1))[1].sum()
+    same("the sum of all probabilities is", total, torch.ones_like(total), relative=0.0, absolute=1e-3)
+    return f"the sum is {float(total):.6f}"
+
+
+@law("likelihood")
+def samples_follow_the_density(loss: Likelihood) -> str:
+    """Samples have the density's mean and spread."""
+    parameters = _parameters(loss, 1, 1)
+    x, probability = _table(loss, parameters)
+    drawn = loss.sample(parameters.expand(_DRAWS, *parameters.shape[1:]), seeded(2))
+    mean = (x * probability).sum()
+    deviation = ((x - mean).square() * probability).sum().sqrt()
+    slack = 6.0 * float(deviation) / _DRAWS**0.5 + 1e-6
+    same("the samples' mean is", drawn.mean(), mean, relative=0.0, absolute=slack)
+    same("the samples' deviation is", drawn.std(), deviation, relative=0.05, absolute=slack)
+    return f"mean {number(drawn.mean())}, density's {number(mean)}"
+
+
+@law("likelihood")
+def sums_over_the_data(loss: Likelihood) -> str:
+    """Values are independent given the latent, and samples of the batch do not see each other."""
+    x, parameters = _data(loss, 4, 3), _parameters(loss, 2, 4, 3)
+    whole = loss.log_prob(x, parameters)
+    if whole.shape != (2, 4):
+        raise LawBroken(f"shape {tuple(whole.shape)} for 2 latents, a batch of 4 and 3 values, expected (2, 4).")
+    parts = torch.stack([loss.log_prob(x[:, i], parameters[:, :, i]) for i in range(3)]).sum(0)
+    same("the sum over single values is", parts, whole)
+    same("alone in its batch the last sample has", loss.log_prob(x[3:], parameters[:, 3:]), whole[:, 3:])
+    return "sums over the data axes alone"
+
+
+@law("likelihood")
+def keeps_its_gradient_far_out(loss: Likelihood) -> str:
+    """Where the data are very unlikely the value is finite and its gradient has not vanished."""
+    x, parameters = _data(loss, 64, 1).float(), (30.0 * _parameters(loss, 64, 1, seed=3)).float().requires_grad_()
+    value = loss.log_prob(x, parameters)
+    finite("the log-probability far out is", value)
+    (gradient,) = torch.autograd.grad(value.sum(), parameters)
+    finite("its gradient is", gradient)
+    size = gradient.reshape(64, -1).norm(dim=1)
+    dead = (value < -10.0) & (size < 1e-3)
+    if bool(dead.any()):
+        raise LawBroken(
+            f"log-probability {number(value[dead][0])} with a gradient of {number(size[dead][0])}, expected one that "
+            f"pulls it up; compute in log space, from logits."
+        )
+    return f"lowest log-probability {number(value.min())}"
+
+
+@law("likelihood")
+def derivative_is_right(loss: Likelihood) -> str:
+    """The derivative is that of the value."""
+    x = _data(loss, 3, 2)
+    return derivatives_agree(
+        "the log-probability", lambda p: loss.log_prob(x, p), (_parameters(loss, 3, 2),), second=True
+    )
+
+
+@law("likelihood")
+def ignores_autocast(loss: Likelihood) -> str:
+    """bfloat16 autocast changes nothing."""
+    x, parameters = _data(loss, 4, 3).float(), _parameters(loss, 4, 3).float()
+    return same_under_autocast("the log-probability", lambda: loss.log_prob(x, parameters))

@@ -1,0 +1,150 @@
+"""The laws of the losses on sequences: tokens, risks and attention."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genloss.losses._law_tools import derivatives_agree, finite, number, same, same_under_autocast, seeded
+from genloss.losses.attention_penalties import AttentionPenalty
+from genloss.losses.laws import LawBroken, law
+from genloss.losses.sequence import TokenLoss
+from genloss.losses.sequence_risk import RiskLoss
+
+__all__: list[str] = []
+
+_BATCH, _LENGTH, _VOCABULARY, _SAMPLES = 3, 5, 6, 4
+
+
+def _sentences() -> tuple[Tensor, Tensor, Tensor]:
+    """Returns logits, targets and a mask of sentences of 5, 3 and 1 tokens."""
+    logits = torch.randn(_BATCH, _LENGTH, _VOCABULARY, generator=seeded(), dtype=torch.float64)
+    targets = torch.randint(_VOCABULARY, (_BATCH, _LENGTH), generator=seeded(1))
+    return logits, targets, torch.arange(_LENGTH) < torch.tensor([[5], [3], [1]])
+
+
+@law("token")
+def padding_counts_nothing(loss: TokenLoss) -> str:
+    """What the mask leaves out changes nothing, and sentences do not see each other."""
+    logits, targets, mask = _sentences()
+    whole = loss(logits, targets, mask)
+    if whole.shape != (_BATCH,):
+        raise LawBroken(f"shape {tuple(whole.shape)} for a batch of {_BATCH}, expected ({_BATCH},).")
+    junk = torch.where(mask.unsqueeze(-1), logits, 50.0 * logits.flip(-1))
+    same("with other padding the loss is", loss(junk, torch.where(mask, targets, 0), mask), whole)
+    same(
+        "alone, without its padding, the second is", loss(logits[1:2, :3], targets[1:2, :3], mask[1:2, :3]), whole[1:2]
+    )
+    return "padding and other sentences count nothing"
+
+
+@law("token")
+def rewards_the_right_tokens(loss: TokenLoss) -> str:
+    """Sure and right costs less than unsure, and unsure less than sure and wrong."""
+    _, targets, mask = _sentences()
+    # Wrong everywhere: a token that no target holds.
+    right = 20.0 * torch.eye(_VOCABULARY + 1, dtype=torch.float64)[targets]
+    wrong = 20.0 * torch.eye(_VOCABULARY + 1, dtype=torch.float64)[torch.full_like(targets, _VOCABULARY)]
+    values = [loss(logits, targets, mask) for logits in (right, torch.zeros_like(right), wrong)]
+    if not bool((values[0] < values[1]).all() and (values[1] < values[2]).all()):
+        raise LawBroken(f"right, unsure and wrong cost {', '.join(map(number, values))}, expected them to rise.")
+    return "right, unsure and wrong cost more and more"
+
+
+@law("token")
+def token_derivative_is_right(loss: TokenLoss) -> str:
+    """The derivative is that of the value."""
+    logits, targets, mask = _sentences()
+    return derivatives_agree("the loss", lambda a: loss(a, targets, mask), (logits,), second=True)
+
+
+@law("token")
+def tokens_ignore_autocast(loss: TokenLoss) -> str:
+    """bfloat16 autocast changes nothing, and large logits stay finite."""
+    logits, targets, mask = _sentences()
+    finite("the loss at logits of some thousands is", loss(3000.0 * logits, targets, mask))
+    return same_under_autocast("the loss", lambda: loss(logits.float(), targets, mask))
+
+
+def _risk(loss: RiskLoss, log_probs: Tensor, costs: Tensor) -> Tensor:
+    greedy = costs.mean(1) if getattr(loss, "baseline", None) == "greedy" else None
+    return loss(log_probs, costs, greedy_costs=greedy)
+
+
+def _samples() -> tuple[Tensor, Tensor]:
+    log_probs = -20.0 - 3.0 * torch.rand(_BATCH, _SAMPLES, generator=seeded(), dtype=torch.float64)
+    return log_probs, torch.arange(_SAMPLES, dtype=torch.float64).expand(_BATCH, -1).contiguous()
+
+
+@law("risk")
+def prefers_cheap_sequences(loss: RiskLoss) -> str:
+    """Minimising makes the cheapest sequence more likely and the dearest one less."""
+    log_probs, costs = _samples()
+    (gradient,) = torch.autograd.grad(_risk(loss, log_probs.requires_grad_(), costs).sum(), log_probs)
+    if not bool((gradient[:, 0] < 0.0).all() and (gradient[:, -1] > 0.0).all()):
+        raise LawBroken(
+            f"the gradient is {number(gradient[:, 0])} on the cheapest sequence and {number(gradient[:, -1])} on the "
+            f"dearest, expected less than 0 and more than 0."
+        )
+    return f"gradient {number(gradient[0, 0])} on the cheapest, {number(gradient[0, -1])} on the dearest"
+
+
+@law("risk")
+def sees_improbable_sequences(loss: RiskLoss) -> str:
+    """A common factor of all probabilities changes no gradient: long sequences carry as much signal as short ones."""
+    gradients = []
+    for shift in (0.0, 19.0, -500.0):
+        log_probs, costs = _samples()
+        shifted = (log_probs + shift).requires_grad_()
+        gradients.append(torch.autograd.grad(_risk(loss, shifted, costs).sum(), shifted)[0])
+    for other in gradients[1:]:
+        same("with other lengths the gradient is", other, gradients[0], relative=1e-6)
+    return "the gradient depends on ratios of probabilities alone"
+
+
+@law("risk")
+def bears_equal_costs(loss: RiskLoss) -> str:
+    """Equal costs, also of 0, give a finite loss and no gradient between sequences."""
+    for cost in (0.0, 2.0):
+        log_probs, costs = _samples()
+        value = _risk(loss, log_probs.requires_grad_(), torch.full_like(costs, cost))
+        finite(f"the loss at equal costs of {cost} is", value)
+        (gradient,) = torch.autograd.grad(value.sum(), log_probs)
+        same(f"at equal costs of {cost} the gradient is", gradient, torch.zeros_like(gradient))
+    return "no gradient at equal costs"
+
+
+@law("risk")
+def risk_derivative_is_right(loss: RiskLoss) -> str:
+    """The derivative is that of the value, and targets do not see each other."""
+    log_probs, costs = _samples()
+    same("alone the first target has", _risk(loss, log_probs[:1], costs[:1]), _risk(loss, log_probs, costs)[:1])
+    return derivatives_agree("the loss", lambda a: _risk(loss, a, costs), (log_probs,), second=True)
+
+
+def _attention() -> tuple[Tensor, Tensor, Tensor]:
+    source, target = torch.arange(6) < torch.tensor([[6], [4]]), torch.arange(5) < torch.tensor([[5], [3]])
+    scores = torch.randn(2, 5, 6, generator=seeded(), dtype=torch.float64)
+    return scores.masked_fill(~source.unsqueeze(1), -torch.inf).softmax(-1), source, target
+
+
+@law("attention")
+def attention_ignores_padding(loss: AttentionPenalty) -> str:
+    """What the masks leave out changes nothing, and sentences do not see each other."""
+    attention, source, target = _attention()
+    whole = loss(attention, source, target)
+    both = target.unsqueeze(2) & source.unsqueeze(1)
+    same("with other padding the penalty is", loss(torch.where(both, attention, 7.0), source, target), whole)
+    cut = loss(attention[1:, :3, :4], source[1:, :4], target[1:, :3])
+    same("alone, without its padding, the second is", cut, whole[1:])
+    return "padding and other sentences count nothing"
+
+
+@law("attention")
+def attention_derivative_is_right(loss: AttentionPenalty) -> str:
+    """The penalty is not negative, and its derivative is that of the value."""
+    attention, source, target = _attention()
+    if bool((loss(attention, source, target) < 0.0).any()):
+        raise LawBroken(f"the penalty is {number(loss(attention, source, target))}, expected none below 0.")
+    inner = attention[:1]
+    return derivatives_agree("the penalty", lambda a: loss(a, source[:1], target[:1]), (inner,), second=False)
