@@ -38,7 +38,9 @@ def main() -> None:
         }
         flops = {name: _flops(side) for name, side in sides.items()}
         peaks = {f"peak, {name}": convolution(options.device, dtype) for name, dtype in _dtypes(precision).items()}
-        timings = interleave({**sides, **{name: side for name, (side, _) in peaks.items()}}, options.rounds, options.device)
+        timings = interleave(
+            {**sides, **{name: side for name, (side, _) in peaks.items()}}, options.rounds, options.device
+        )
     rows = []
     for name in sides:
         peak = "peak, default" if name.endswith("default") else "peak, float32"
@@ -156,7 +158,9 @@ def tutorial(options: Namespace) -> Callable[[], None]:
         score_after = output.mean().item()
         optimizer_g.step()
         if len(losses) % 50 == 0:
-            print(f"[{len(losses)}] {loss_d.item():.4f} {loss_g.item():.4f} {score_real:.4f} {score_fake:.4f} {score_after:.4f}")
+            print(
+                f"[{len(losses)}] {loss_d.item():.4f} {loss_g.item():.4f} {score_real:.4f} {score_fake:.4f} {score_after:.4f}"
+            )
         losses.append((loss_g.item(), loss_d.item()))
 
     def run() -> None:

@@ -38,9 +38,7 @@ def main() -> None:
         (name, *(f"{IMAGES / sorted(times[side])[options.rounds // 2]:,.0f}" for times in (timings.wall, timings.cpu)))
         for side, name in (("genloss", "genloss"), ("pythae", f"pythae {PEER.partition('==')[2]}"))
     ]
-    rows.append(
-        ("ratio", f"{timings.ratio('pythae', 'genloss')}", f"{timings.ratio('pythae', 'genloss', cpu=True)}")
-    )
+    rows.append(("ratio", f"{timings.ratio('pythae', 'genloss')}", f"{timings.ratio('pythae', 'genloss', cpu=True)}"))
     text = (
         "784-512-16-512-784 perceptrons, ReLU, grey pixels as probabilities, Bernoulli decoder, one latent sample, batch "
         f"{BATCH}, Adam at 0.001, float32 on both sides; {IMAGES} images of MNIST a run. The peer is driven through its "

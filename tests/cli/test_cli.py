@@ -93,7 +93,7 @@ def test_losses_are_listed_and_shown():
     listed = last_json(genloss("losses", "--json"))
     assert {"name": "hinge", "class": "Hinge", "family": "adversarial"} in listed
     shown = genloss("losses", "show", "wasserstein").stdout
-    assert "algorithm 13.2" in shown
+    assert "(13.55), (13.56)" in shown
     assert "weight_clip" in shown
 
 

@@ -19,6 +19,8 @@ _SAMPLES = 4000
 _SAMPLER = Langevin(step_size=0.3)
 _TOLERANCE = 0.15  # of a log-variance; a trace divided by the dimension is off by log 4
 
+_PULL = 0.1  # leaves room for sampling and for a weak penalty on energies
+
 
 def _data(samples: int = _SAMPLES) -> Tensor:
     return torch.randn(samples, _DIMENSIONS, generator=seeded(), dtype=torch.float64)
@@ -73,7 +75,7 @@ def the_truth_is_a_stationary_point(loss: EnergyLoss) -> str:
     if not slopes[0] < 0.0 < slopes[1]:
         raise LawBroken(
             f"the derivative by the model's log-variance is {number(slopes[0])} where it is too narrow and "
-            f"{number(slopes[1])} where it is too wide, expected less than 0 and more than 0: a sign, or a scaled trace."
+            f"{number(slopes[1])} where it is too wide, expected less than 0 and more than 0: a sign, or a scaled term."
         )
     for _ in range(8):
         middle = 0.5 * (low + high)
@@ -82,6 +84,22 @@ def the_truth_is_a_stationary_point(loss: EnergyLoss) -> str:
     if abs(found - truth) > _TOLERANCE:
         raise LawBroken(f"the loss learns a variance of {number(math.exp(found))}, expected {number(math.exp(truth))}.")
     return f"learns a variance of {number(math.exp(found))} for {number(math.exp(truth))}"
+
+
+@law("energy")
+def a_constant_does_not_matter(loss: EnergyLoss) -> str:
+    """At the true normalised energy a constant added everywhere gains nothing."""
+    offset = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    energy = _normal_energy(torch.tensor(math.log(1.0 + loss.noise_level**2)).double(), offset)
+    value = _run(loss, energy, _data()).surrogate.mean()
+    (found,) = torch.autograd.grad(value, offset, allow_unused=True)
+    slope = 0.0 if found is None else float(found)
+    if abs(slope) > _PULL:
+        raise LawBroken(
+            f"the derivative by the constant is {number(slope)}, expected 0: the model's term needs a minus, or all "
+            f"energies run off together."
+        )
+    return f"derivative {number(slope)}"
 
 
 @law("energy")

@@ -92,7 +92,7 @@ class MomentMatching(GenerativeModel):
                 matched = torch.sigmoid(matched)
                 with torch.no_grad():
                     x = self.autoencoder.encode(x)
-            terms.add("loss", self.loss(matched, x))
+            terms.add("loss", self.loss(matched, x, rng=streams.penalty))
         elif player == "autoencoder" and self.autoencoder is not None:
             terms.add("loss", (self.autoencoder(x) - x).square().flatten(1).sum(1))
         else:
