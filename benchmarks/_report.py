@@ -17,15 +17,31 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["Estimate", "Timings", "arguments", "estimate", "interleave", "table", "write_section"]
+from genloss.protocols import TurnDone
+from genloss.runs.build import Built
+from genloss.runs.listeners import Listener
+from genloss.training.loop import Hooks, train
+
+__all__ = [
+    "Estimate",
+    "Timings",
+    "arguments",
+    "estimate",
+    "interleave",
+    "made_by",
+    "put_section",
+    "table",
+    "turns",
+    "write_section",
+]
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEADER = """# Benchmarks
 
-Each script runs both sides in one process, in turn (A B, B A, ...), on the same work, and writes its own section here;
-`make bench` runs them all. What counts is the ratio: the median over the pairs of neighbouring runs, with the 95 %
-interval of that median from order statistics. Absolute times belong to the machine and to what else ran on it. `CPU time`
-is the processor time of the whole process, which other programs disturb less than the clock on the wall.
+Each script runs both sides in one process, in turn (A B, B A, ...), on the same work, and writes its own section
+here; `make bench` runs them all. What counts is the ratio: the median over the pairs of neighbouring runs, with the
+95 % interval of that median from order statistics. Absolute times belong to the machine and to what else ran on it.
+`CPU time` is the processor time of the whole process, which other programs disturb less than the clock on the wall.
 """
 
 
@@ -70,7 +86,11 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 def interleave(sides: Mapping[str, Callable[[], None]], rounds: int, device: str = "cpu") -> Timings:
     """Runs every side once untimed, then all of them `rounds` times, each second round in reverse order."""
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+
+    def wait() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
+
     wall: dict[str, list[float]] = {name: [] for name in sides}
     cpu: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds + 1):
@@ -83,6 +103,22 @@ def interleave(sides: Mapping[str, Callable[[], None]], rounds: int, device: str
                 wall[name].append(time.perf_counter() - begin)
                 cpu[name].append(time.process_time() - begin_cpu)
     return Timings(wall, cpu)
+
+
+def turns(built: Built, count: int, listeners: Sequence[Listener] = ()) -> Callable[[], None]:
+    """Returns a function that makes the next `count` turns of a run each time it is called."""
+    events = train(built.state, built.timetable, Hooks())
+
+    def run() -> None:
+        until = built.state.turn + count
+        for event in events:
+            for listener in listeners:
+                listener(event)
+            if isinstance(event, TurnDone) and event.turn == until:
+                return
+        raise RuntimeError(f"the run ended at turn {built.state.turn}, expected to reach turn {until}.")
+
+    return run
 
 
 def arguments(description: str, *, rounds: int) -> argparse.Namespace:
@@ -105,27 +141,33 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def write_section(title: str, body: str, options: argparse.Namespace, *packages: str) -> None:
+def write_section(title: str, body: str, options: argparse.Namespace) -> None:
     """Prints a benchmark's result and puts it in its section of RESULTS.md, replacing the last one."""
     script = Path(sys.argv[0]).name
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "genloss", *packages))
-    made = (
-        f"`python benchmarks/{script} --device {options.device} --threads {options.threads} --rounds {options.rounds} "
-        f"--seed {options.seed}`, {datetime.now(UTC):%Y-%m-%d}. {_machine(options.device)}; Python "
-        f"{platform.python_version()}, {versions}."
-    )
+    command = f"--device {options.device} --threads {options.threads} --rounds {options.rounds} --seed {options.seed}"
     name = f"{script.removesuffix('.py')}-{options.device}"
-    section = f"<!-- begin {name} -->\n## {title}\n\n{body}\n\n{made}\n<!-- end {name} -->\n"
+    put_section(name, title, f"{body}\n\n{made_by(command, options.device)}", dry=options.dry)
+
+
+def made_by(arguments: str, device: str) -> str:
+    """Says which command made a number, when, where and with which versions."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "genloss"))
+    return (
+        f"`python benchmarks/{Path(sys.argv[0]).name} {arguments}`, {datetime.now(UTC):%Y-%m-%d}. {_machine(device)}; "
+        f"Python {platform.python_version()}, {versions}."
+    )
+
+
+def put_section(name: str, title: str, body: str, *, dry: bool = False) -> None:
+    """Prints a section and, unless dry, replaces the one of this name in RESULTS.md."""
+    section = f"<!-- begin {name} -->\n## {title}\n\n{body}\n<!-- end {name} -->\n"
     print(section)
-    if options.dry:
+    if dry:
         return
     text = RESULTS.read_text("utf-8") if RESULTS.exists() else HEADER
     begin, end = text.find(f"<!-- begin {name} -->"), text.find(f"<!-- end {name} -->\n")
-    if begin < 0:
-        text = f"{text}\n{section}"
-    else:
-        text = text[:begin] + section + text[end + len(f"<!-- end {name} -->\n") :]
-    RESULTS.write_text(text, "utf-8")
+    before, after = (text + "\n", "") if begin < 0 else (text[:begin], text[end + len(f"<!-- end {name} -->\n") :])
+    RESULTS.write_text(before + section + after, "utf-8")
 
 
 def _machine(device: str) -> str:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from _report import Estimate, arguments, estimate, interleave, table, write_section
+from _report import Estimate, arguments, estimate, interleave, table, turns, write_section
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from genloss.protocols import TurnDone
 from genloss.runs.build import build
 from genloss.runs.recipes import read_recipe
-from genloss.training.loop import Hooks, train
 
 BATCH, NOISE, WIDTH, CHANNELS = 64, 100, 64, 3
 TURNS = 2  # of one timed run
@@ -61,8 +60,8 @@ def main() -> None:
     write_section("DCGAN against the PyTorch tutorial", text + table(head, rows), options)
 
 
-def _rate(seconds: object) -> str:
-    return f"{TURNS * BATCH / sorted(seconds)[len(seconds) // 2]:,.1f}"  # type: ignore[call-overload,arg-type]
+def _rate(seconds: Sequence[float]) -> str:
+    return f"{TURNS * BATCH / statistics.median(seconds):,.1f}"
 
 
 def _share(share: Estimate) -> str:
@@ -83,7 +82,7 @@ def _noise_photos(folder: Path, seed: int) -> None:
 def _flops(side: Callable[[], None]) -> int:
     with FlopCounterMode(display=False) as counter:
         side()
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 def convolution(device: str, dtype: torch.dtype) -> tuple[Callable[[], None], int]:
@@ -108,15 +107,7 @@ def genloss_side(options: Namespace, runs: str, photos: Path, precision: str) ->
         "train.checkpoint_every=0".split(),
     )
     built = build(recipe)
-    events = train(built.state, built.timetable, Hooks())
-
-    def run() -> None:
-        until = built.state.turn + TURNS
-        for event in events:
-            if isinstance(event, TurnDone) and event.turn == until:
-                return
-
-    return run, str(built.state.precision).removeprefix("torch.")
+    return turns(built, TURNS), str(built.state.precision).removeprefix("torch.")
 
 
 def tutorial(options: Namespace) -> Callable[[], None]:
@@ -158,9 +149,8 @@ def tutorial(options: Namespace) -> Callable[[], None]:
         score_after = output.mean().item()
         optimizer_g.step()
         if len(losses) % 50 == 0:
-            print(
-                f"[{len(losses)}] {loss_d.item():.4f} {loss_g.item():.4f} {score_real:.4f} {score_fake:.4f} {score_after:.4f}"
-            )
+            scores = f"{score_real:.4f} {score_fake:.4f} {score_after:.4f}"
+            print(f"[{len(losses)}] {loss_d.item():.4f} {loss_g.item():.4f} {scores}")
         losses.append((loss_g.item(), loss_d.item()))
 
     def run() -> None:

@@ -35,7 +35,7 @@ def main() -> None:
         _seconds(estimate([a - b for a, b in zip(t["import torch, genloss.losses"], t["import torch"], strict=True)]))
         for t in (wall, cpu)
     ]
-    rows.append(("genloss.losses adds", *added))
+    rows.append(("genloss.losses adds", added[0], added[1]))
     text = (
         "Fresh processes, seconds. Goals: `genloss --help` within 0.3, `genloss.losses` under 0.1 on top of torch.\n\n"
     )

@@ -6,15 +6,14 @@ import tempfile
 from collections.abc import Callable
 
 import torch
-from _report import arguments, interleave, table, write_section
+from _report import Estimate, arguments, interleave, table, turns, write_section
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from genloss.runs.build import Built, build
 from genloss.runs.folder import RunFolder
-from genloss.runs.listeners import Listener, MetricsFile, TensorBoard
+from genloss.runs.listeners import MetricsFile, TensorBoard
 from genloss.runs.recipes import read_recipe
-from genloss.training.loop import Hooks, train
 
 TURNS = 100  # of one timed run
 BATCH = 256
@@ -28,8 +27,8 @@ def main() -> None:
         folder = RunFolder.create(listened.recipe)
         sides = {
             "bare": bare(options.device, options.seed),
-            "loop": _turns(_built(options.device, options.seed, options.threads, runs), []),
-            "listeners": _turns(listened, [MetricsFile(folder), TensorBoard(folder, 0)]),
+            "loop": turns(_built(options.device, options.seed, options.threads, runs), TURNS),
+            "listeners": turns(listened, TURNS, [MetricsFile(folder), TensorBoard(folder, 0)]),
         }
         timings = interleave(sides, options.rounds, options.device)
     rows = [
@@ -47,8 +46,8 @@ def main() -> None:
     write_section("What the loop costs", text + table(head, rows), options)
 
 
-def _percent(ratio: object) -> str:
-    median, low, high = ((value - 1) * 100 for value in (ratio.median, ratio.low, ratio.high))  # type: ignore[attr-defined]
+def _percent(ratio: Estimate) -> str:
+    median, low, high = ((value - 1) * 100 for value in (ratio.median, ratio.low, ratio.high))
     return f"{median:+.1f} % [{low:+.1f}, {high:+.1f}]"
 
 
@@ -56,20 +55,6 @@ def _built(device: str, seed: int, threads: int, runs: str) -> Built:
     fixed = [f"device={device}", f"seed={seed}", f"threads={threads}", f"runs_dir={runs}", f"train.batch_size={BATCH}"]
     recipe, _ = read_recipe("ring_gan", [*fixed, "train.learning_rate=0.001", "train.ema=null", "train.log_every=50"])
     return build(recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": 10**9})}))
-
-
-def _turns(built: Built, listeners: list[Listener]) -> Callable[[], None]:
-    events = train(built.state, built.timetable, Hooks())
-
-    def run() -> None:
-        until = built.state.turn + TURNS
-        for event in events:
-            for listener in listeners:
-                listener(event)
-            if built.state.turn == until and type(event).__name__ == "TurnDone":
-                return
-
-    return run
 
 
 def bare(device: str, seed: int) -> Callable[[], None]:
@@ -81,15 +66,14 @@ def bare(device: str, seed: int) -> Callable[[], None]:
     data = built.dataset.all("train").x
     rng = torch.Generator(device).manual_seed(seed)
     adam = [torch.optim.Adam(module.parameters(), 0.001, (0.0, 0.999), fused=True) for module in (critic, generator)]
-    place = [0, torch.randperm(len(data), device=device)]
+    order, begin = torch.randperm(len(data), device=device), 0
 
     def batch() -> Tensor:
-        begin, order = place
+        nonlocal order, begin
         if begin + BATCH > len(data):
-            place[:] = [0, torch.randperm(len(data), device=device)]
-            return batch()
-        place[0] = begin + BATCH
-        return data[order[begin : begin + BATCH]]
+            order, begin = torch.randperm(len(data), device=device), 0
+        begin += BATCH
+        return data[order[begin - BATCH : begin]]
 
     def noise() -> Tensor:
         return torch.randn(BATCH, 2, generator=rng, device=device)

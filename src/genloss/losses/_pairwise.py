@@ -14,6 +14,8 @@ __all__ = ["PairFunction", "first_derivative_only", "pair_sum", "row_sum", "squa
 # Elements of one tile: small enough for a processor's cache, large enough that a GPU needs few launches.
 _TILE_CPU = 1 << 18
 _TILE_GPU = 1 << 26
+# Thinner tiles make matrix products of many features slow; memory stays linear in the number of samples.
+_LEAST_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def _tiled(
     if not function.smooth:
         x, y = x.double(), None if y is None else y.double()
     other = x if y is None else y
-    rows = max(1, (_TILE_CPU if x.device.type == "cpu" else _TILE_GPU) // len(other))
+    rows = max(_LEAST_ROWS, (_TILE_CPU if x.device.type == "cpu" else _TILE_GPU) // len(other))
     on_x = torch.empty_like(x) if wants[0] else None
     on_y = torch.zeros_like(other) if wants[1] else None
     total = x.new_zeros(())
