@@ -52,8 +52,13 @@ def _percent(ratio: Estimate) -> str:
 
 
 def _built(device: str, seed: int, threads: int, runs: str) -> Built:
-    fixed = [f"device={device}", f"seed={seed}", f"threads={threads}", f"runs_dir={runs}", f"train.batch_size={BATCH}"]
-    recipe, _ = read_recipe("ring_gan", [*fixed, "train.learning_rate=0.001", "train.ema=null", "train.log_every=50"])
+    recipe, _ = read_recipe(
+        "ring_gan",
+        f"device={device} seed={seed} threads={threads} runs_dir={runs} loss=non_saturating penalties=[] "
+        "model.network.width=128 model.network.depth=3 model.network.activation=relu "
+        f"train.batch_size={BATCH} train.optimizer=adam train.learning_rate=0.001 train.betas=[0.0,0.999] "
+        "train.ema=null train.log_every=50".split(),
+    )
     return build(recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": 10**9})}))
 
 

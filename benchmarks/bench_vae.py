@@ -62,7 +62,8 @@ def genloss_side(options: Namespace, runs: str, precision: str) -> Callable[[], 
     overrides = (
         f"device={options.device} seed={options.seed} threads={options.threads} precision={precision} "
         f"runs_dir={runs} data.binarise=none "
-        f"model.network.width=512 model.network.depth=1 model.network.activation=relu model.noise_dim=16 "
+        "model.network.width=512 model.network.depth=1 model.network.activation=relu model.noise_dim=16 "
+        "model.prior=normal model.likelihood=bernoulli loss=elbo train.optimizer=adam train.ema=null "
         f"train.batch_size={BATCH} train.learning_rate=0.001 train.log_every={IMAGES // BATCH} train.steps=1000000"
     )
     built = build(read_recipe("mnist_vae", overrides.split())[0])
