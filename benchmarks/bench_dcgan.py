@@ -103,9 +103,9 @@ def genloss_side(options: Namespace, runs: str, photos: Path, precision: str) ->
     recipe, _ = read_recipe(
         "photos_dcgan",
         f"device={options.device} seed={options.seed} threads={options.threads} runs_dir={runs} precision={precision} "
-        f"data.path={photos} model.network.width={WIDTH} model.prior=normal model.noise_dim={NOISE} loss=non_saturating "
-        f"penalties=[] train.batch_size={BATCH} train.optimizer=adam train.learning_rate=0.0002 train.betas=[0.5,0.999] "
-        "train.ema=null train.steps=1000000 train.checkpoint_every=0".split(),
+        f"data.path={photos} model.network.width={WIDTH} model.prior=normal model.noise_dim={NOISE} "
+        f"loss=non_saturating penalties=[] train.batch_size={BATCH} train.optimizer=adam train.learning_rate=0.0002 "
+        "train.betas=[0.5,0.999] train.ema=null train.steps=1000000 train.checkpoint_every=0".split(),
     )
     built = build(recipe)
     return turns(built, TURNS), str(built.state.precision).removeprefix("torch.")

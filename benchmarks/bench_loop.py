@@ -21,7 +21,7 @@ BATCH = 256
 
 def main() -> None:
     """Times the bare step, the loop, and the loop with the listeners of a run."""
-    options = arguments(main.__doc__ or "", rounds=25)
+    options = arguments(main.__doc__ or "", rounds=40)
     with tempfile.TemporaryDirectory() as runs:
         listened = _built(options.device, options.seed, options.threads, runs)
         folder = RunFolder.create(listened.recipe)

@@ -1,0 +1,44 @@
+"""The commands of the README's tour run as they stand there, one after the other."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tests.runs.tiny_data import write_photos
+
+README = Path(__file__).parents[1] / "README.md"
+# A newcomer waits for a whole training of their own data; the test does not.
+SHORT = ["train.steps=2", "train.batch_size=8", "evaluation.samples=20", "evaluation.grid=4"]
+
+
+def tour():
+    text = README.read_text("utf-8").split("## A tour of five minutes")[1].split("\n## ")[0]
+    lines = [line for block in re.findall(r"```\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    return [line.split("#")[0].split() for line in lines if line.startswith("genloss ")]
+
+
+def test_the_tour_runs_as_it_is_written(tmp_path):
+    write_photos(tmp_path / "photos", 40)
+    np.savetxt(tmp_path / "table.csv", np.random.default_rng(0).normal(size=(60, 3)), delimiter=",", header="a,b,c")
+    commands = tour()
+    assert len(commands) > 8
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GENLOSS_CACHE": str(tmp_path / "cache")}
+    for _, *arguments in commands:
+        own_data = any(argument.startswith("data.path=") for argument in arguments)
+        command = [sys.executable, "-m", "genloss", *arguments, *(SHORT if own_data else [])]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (arguments, done.stderr)
+    assert (tmp_path / "tour" / "grid.png").is_file()
+    assert list((tmp_path / "tour").glob("compare-*/report.html"))
+
+
+def test_the_loop_of_ones_own_runs():
+    code = re.search(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL).group(1)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["critic_loss"].requires_grad
+    assert names["generator_loss"].isfinite()
