@@ -22,6 +22,7 @@ OVERRIDES = [
     "model.network.width=4",
     "model.network.depth=1",
     "data=digits",
+    "evaluation.metric=mmd2",
     "evaluation.grid=4",
 ]
 

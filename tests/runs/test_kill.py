@@ -24,6 +24,7 @@ OVERRIDES = [
     "evaluation.samples=20",
     "model.network.width=8",
     "data=digits",
+    "evaluation.metric=mmd2",
     "evaluation.grid=4",
 ]
 
