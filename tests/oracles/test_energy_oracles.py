@@ -1,38 +1,27 @@
 """Energy losses against enumeration (a small Boltzmann machine) and quadrature (a density on the line)."""
 
 import itertools
+import math
 
 import pytest
 import torch
-from torch.nn.functional import softplus
 
 from genloss.losses import ContrastiveDivergence, DenoisingScoreMatching, Gibbs, ScoreMatching
+from genloss.networks import RBM
 
-VISIBLE, HIDDEN = 6, 8
+VISIBLE, HIDDEN = 6, 12
 
 
 def rng(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-class Machine(torch.nn.Module):
-    """A restricted Boltzmann machine with its free energy, small enough to sum over all states."""
-
-    def __init__(self):
-        super().__init__()
-        draw = rng(1)
-        self.weight = torch.nn.Parameter(0.5 * torch.randn(VISIBLE, HIDDEN, generator=draw, dtype=torch.float64))
-        self.visible = torch.nn.Parameter(0.3 * torch.randn(VISIBLE, generator=draw, dtype=torch.float64))
-        self.hidden = torch.nn.Parameter(0.3 * torch.randn(HIDDEN, generator=draw, dtype=torch.float64))
-
-    def forward(self, visible):
-        return -visible @ self.visible - softplus(visible @ self.weight + self.hidden).sum(1)
-
-    def sample_hidden(self, visible, rng):
-        return torch.bernoulli((visible @ self.weight + self.hidden).sigmoid(), generator=rng)
-
-    def sample_visible(self, hidden, rng):
-        return torch.bernoulli((hidden @ self.weight.mT + self.visible).sigmoid(), generator=rng)
+def make_machine(hidden=HIDDEN):
+    machine = RBM((VISIBLE,), hidden).double()
+    draw = rng(1)
+    for parameter, deviation in zip(machine.parameters(), (0.5, 0.3, 0.3), strict=True):
+        torch.nn.init.normal_(parameter, std=deviation, generator=draw)
+    return machine
 
 
 STATES = torch.tensor(list(itertools.product((0.0, 1.0), repeat=VISIBLE)), dtype=torch.float64)
@@ -41,7 +30,7 @@ DATA = STATES[torch.randint(0, 20, (64,), generator=rng(2))]
 
 def exact_gradient(machine):
     """Gradient of the negative log-likelihood, with the exact normaliser."""
-    log_normaliser = (-machine(STATES)).logsumexp(0)
+    log_normaliser = (-machine(STATES)).logsumexp(0)  # over the visible states; the machine sums over the smaller layer
     return torch.autograd.grad((machine(DATA) + log_normaliser).mean(), list(machine.parameters()))
 
 
@@ -52,7 +41,7 @@ def close(found, exact):
 
 
 def test_gibbs_chains_reach_the_models_probabilities():
-    machine = Machine()
+    machine = make_machine()
     chains = Gibbs().run(machine, torch.zeros(20000, VISIBLE).double(), 50, rng())
     index = (chains @ (2.0 ** torch.arange(VISIBLE - 1, -1, -1).double())).long()
     share = torch.bincount(index, minlength=len(STATES)) / len(chains)
@@ -61,7 +50,7 @@ def test_gibbs_chains_reach_the_models_probabilities():
 
 
 def test_contrastive_divergence_with_many_steps_is_the_exact_gradient():
-    machine = Machine()
+    machine = make_machine()
     data = DATA.repeat(300, 1)
     errors = []
     for steps in (1, 50):
@@ -74,7 +63,7 @@ def test_contrastive_divergence_with_many_steps_is_the_exact_gradient():
 
 
 def test_persistent_chains_forget_their_start():
-    machine, sampler = Machine(), Gibbs()
+    machine, sampler = make_machine(), Gibbs()
     loss = ContrastiveDivergence(steps=1, persistent=True, chains=20000, restart=0.0)
     data = DATA.repeat(300, 1)
     state = loss.init_state(data, sampler, rng())
@@ -83,6 +72,37 @@ def test_persistent_chains_forget_their_start():
         state = terms.state
     found = torch.autograd.grad(terms.surrogate.mean(), list(machine.parameters()))
     assert close(found, exact_gradient(machine)) < 0.05
+
+
+@pytest.mark.parametrize("hidden", [1, 5, 12])
+def test_the_machines_normaliser_is_the_sum_over_visible_states(hidden):
+    machine = make_machine(hidden)
+    torch.testing.assert_close(machine.log_normaliser(), (-machine(STATES)).logsumexp(0))
+    assert machine.log_prob(STATES).exp().sum().item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_training_raises_the_exact_log_likelihood(persistent):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        machine = RBM((VISIBLE,), HIDDEN).double()
+    loss = ContrastiveDivergence(steps=1, persistent=persistent, chains=256, restart=0.0)
+    sampler, draw = Gibbs(), rng()
+    state = loss.init_state(DATA, sampler, draw)
+    optimiser = torch.optim.Adam(machine.parameters(), lr=0.02)
+    before = machine.log_prob(DATA).mean().item()
+    assert before == pytest.approx(-VISIBLE * math.log(2.0), abs=0.05)  # it starts uniform
+    for _ in range(400):
+        terms = loss(machine, DATA, rng=draw, sampler=sampler, state=state)
+        state = terms.state
+        optimiser.zero_grad()
+        terms.surrogate.mean().backward()
+        optimiser.step()
+    # No model gives the data more than minus their entropy; half of the way from uniform is well within reach.
+    share = DATA.unique(dim=0, return_counts=True)[1].double() / len(DATA)
+    best = (share * share.log()).sum().item()
+    after = machine.log_prob(DATA).mean().item()
+    assert before + 0.5 * (best - before) < after < best
 
 
 GRID = torch.linspace(-6.0, 6.0, 6001, dtype=torch.float64)
