@@ -84,7 +84,7 @@ class RBM(nn.Module):
     def visible_probabilities(self, hidden: Tensor) -> Tensor:
         r"""Returns $p(v_i=1|h)=\sigma(b_i+W_ih)$, `(batch, *shape)`."""
         self._check_hidden(hidden)
-        return (hidden @ self.weight.mT + self.visible_bias).sigmoid().unflatten(1, self.shape)
+        return (hidden @ self.weight.mT + self.visible_bias).sigmoid().reshape(len(hidden), *self.shape)
 
     def sample_hidden(self, visible: Tensor, rng: torch.Generator) -> Tensor:
         """Draws the hidden units given the visible ones, `(batch, hidden)`."""
