@@ -1,11 +1,54 @@
-"""Shape and dtype checks at the head of a loss: a wrong input is a sentence, never a silent repair."""
+"""Checks at the head of a loss: a wrong input is a sentence, never a silent repair.
+
+What a check may cost decides where it stands. Shapes, dtypes, devices and the graph are looked at always: that reads no
+value. Values are looked at on the CPU only, since elsewhere it would wait for the device, and only those of data, of
+masks, and where one look tells a mistake. What a network computed may be NaN when training diverges; no loss refuses or
+hides that: NaN in gives NaN out, and the training loop names the tensor that it came from.
+"""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
-__all__ = ["at_least_float32", "floating", "not_empty", "same_kind", "same_shape"]
+__all__ = [
+    "at_least_float32",
+    "boolean",
+    "finite_data",
+    "floating",
+    "logits_not_probabilities",
+    "mask_counts",
+    "not_empty",
+    "rows_not_probabilities",
+    "same_kind",
+    "same_shape",
+]
+
+# What moves or copies numbers without changing them, by the name of its node in the graph.
+_MOVES = (
+    "View",
+    "UnsafeView",
+    "ReshapeAlias",
+    "Squeeze",
+    "Unsqueeze",
+    "Expand",
+    "Transpose",
+    "T",
+    "Permute",
+    "Slice",
+    "Select",
+    "Split",
+    "Unbind",
+    "Cat",
+    "Stack",
+    "Clone",
+    "ToCopy",
+)
+_LONGEST_WAY = 8
+_SQUASHES = {"Sigmoid": "a sigmoid", "Softmax": "a softmax", "LogSigmoid": "a log-sigmoid"}
+_ROW_SUM = 1e-3  # what half precision leaves of a sum of probabilities
 
 
 def floating(**tensors: Tensor) -> None:
@@ -38,6 +81,70 @@ def same_kind(**tensors: Tensor) -> None:
     if len({(tensor.dtype, tensor.device) for tensor in tensors.values()}) > 1:
         received = ", ".join(f"{name} {tensor.dtype} on {tensor.device}" for name, tensor in tensors.items())
         raise TypeError(f"dtypes or devices differ: {received}; expected equal ones, convert one with .to(...).")
+
+
+def finite_data(**tensors: Tensor) -> None:
+    """Raises ValueError when data on the CPU hold NaN or infinity."""
+    for name, tensor in tensors.items():
+        # One pass for the usual case; only a sum that is not finite is looked at closely, for it may have overflowed.
+        if not tensor.is_cpu or math.isfinite(tensor.detach().sum().item()):
+            continue
+        wrong = ~tensor.detach().isfinite()
+        if bool(wrong.any()):
+            place = tuple(wrong.nonzero()[0].tolist())
+            raise ValueError(
+                f"{name} is {tensor[place].item()} at {place}, and {int(wrong.sum())} of its {tensor.numel()} values "
+                f"are not finite; expected finite data. Remove or mend these samples."
+            )
+
+
+def boolean(**masks: Tensor) -> None:
+    """Raises TypeError unless every mask is of dtype bool."""
+    for name, mask in masks.items():
+        if mask.dtype != torch.bool:
+            raise TypeError(f"{name} has dtype {mask.dtype}, expected torch.bool; convert it with {name}.bool().")
+
+
+def mask_counts(**masks: Tensor) -> None:
+    """Raises unless every mask is of dtype bool and, looked at on the CPU, true somewhere."""
+    boolean(**masks)
+    for name, mask in masks.items():
+        if mask.is_cpu and not bool(mask.any()):
+            raise ValueError(
+                f"{name} of shape {tuple(mask.shape)} is false everywhere, so that nothing counts; expected true where "
+                f"a position counts. Is it inverted? Then pass ~{name}; else skip the batch."
+            )
+
+
+def logits_not_probabilities(**tensors: Tensor) -> None:
+    """Raises ValueError when numbers come straight from a sigmoid or a softmax, as their graph tells."""
+    for name, tensor in tensors.items():
+        node = tensor.grad_fn
+        for _ in range(_LONGEST_WAY):
+            if node is None:
+                break
+            operation = node.name().partition("Backward")[0]
+            if operation in _SQUASHES:
+                raise ValueError(
+                    f"{name} come from {_SQUASHES[operation]}, expected logits: unbounded numbers, as the last linear "
+                    f"layer gives them. Remove the activation after it."
+                )
+            if operation not in _MOVES:
+                break
+            node = node.next_functions[0][0]
+
+
+def rows_not_probabilities(**tensors: Tensor) -> None:
+    """Raises ValueError when the first row of a tensor without a graph, on the CPU, is a probability vector."""
+    for name, tensor in tensors.items():
+        if tensor.requires_grad or not tensor.is_cpu or tensor.shape[-1] < 2:
+            continue
+        row = tensor[(0,) * (tensor.ndim - 1)]
+        if abs(row.sum().item() - 1.0) < _ROW_SUM and row.min().item() >= 0.0:
+            raise ValueError(
+                f"{name} look like probabilities: their first row lies in [{row.min().item():.4g}, "
+                f"{row.max().item():.4g}] and sums to 1. Expected logits; remove the softmax, or take the logarithm."
+            )
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 
-__all__ = ["at_least", "not_negative", "one_of", "positive"]
+__all__ = ["at_least", "each_positive", "not_negative", "one_of", "positive"]
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -16,19 +17,33 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 def positive(**fields: float) -> None:
     """Raises ValueError unless every field is a positive finite number."""
     for name, value in fields.items():
-        if not 0.0 < value < math.inf:
-            raise ValueError(f"{name} is {value}, expected a positive finite number.")
+        if not (_is_number(value) and 0.0 < value < math.inf):
+            raise ValueError(f"{name} is {value!r}, expected a positive finite number.")
 
 
 def not_negative(**fields: float) -> None:
     """Raises ValueError unless every field is a finite number of at least 0."""
     for name, value in fields.items():
-        if not 0.0 <= value < math.inf:
-            raise ValueError(f"{name} is {value}, expected a finite number of at least 0.")
+        if not (_is_number(value) and 0.0 <= value < math.inf):
+            raise ValueError(f"{name} is {value!r}, expected a finite number of at least 0.")
 
 
 def at_least(lowest: int, **fields: int) -> None:
-    """Raises ValueError unless every field is at least the lowest."""
+    """Raises ValueError unless every field is a whole number and at least the lowest."""
     for name, value in fields.items():
-        if value < lowest:
-            raise ValueError(f"{name} is {value}, expected at least {lowest}.")
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < lowest:
+            raise ValueError(f"{name} is {value!r}, expected a whole number of at least {lowest}.")
+
+
+def each_positive(**fields: tuple[float, ...]) -> None:
+    """Raises ValueError unless every field is a tuple of one or more positive finite numbers."""
+    for name, values in fields.items():
+        fits = isinstance(values, tuple | list) and all(
+            _is_number(value) and 0.0 < value < math.inf for value in values
+        )
+        if not fits or not values:
+            raise ValueError(f"{name} is {values!r}, expected one or more positive finite numbers, such as (1.0,).")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

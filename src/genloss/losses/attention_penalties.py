@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from genloss.losses._checks import at_least_float32, floating, not_empty
+from genloss.losses._checks import at_least_float32, boolean, floating, mask_counts, not_empty
 from genloss.losses._fields import positive
 from genloss.losses.card import Card, Loss, Reference
 
@@ -35,21 +35,18 @@ class AttentionPenalty(Loss, ABC):
 
         Raises:
             TypeError: a dtype is wrong.
-            ValueError: shapes do not fit.
+            ValueError: shapes do not fit, or (checked on the CPU only) a mask is false everywhere.
         """
         floating(attention=attention)
         not_empty(attention=attention)
-        if source_mask.dtype != torch.bool or target_mask.dtype != torch.bool:
-            raise TypeError(
-                f"the masks have dtypes {source_mask.dtype} and {target_mask.dtype}, expected torch.bool; convert them "
-                f"with .bool()."
-            )
+        boolean(source_mask=source_mask, target_mask=target_mask)
         shapes = (attention.shape[:1] + attention.shape[2:], attention.shape[:2])
         if attention.ndim != 3 or (source_mask.shape, target_mask.shape) != shapes:
             raise ValueError(
                 f"attention has shape {tuple(attention.shape)}, source_mask {tuple(source_mask.shape)} and target_mask "
                 f"{tuple(target_mask.shape)}; expected (batch, target, source), (batch, source) and (batch, target)."
             )
+        mask_counts(source_mask=source_mask, target_mask=target_mask)
         both = target_mask.unsqueeze(2) & source_mask.unsqueeze(1)
         weights = torch.where(both, at_least_float32(attention), 0.0)
         return self._penalty(weights, source_mask, target_mask)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
-from genloss.losses._checks import at_least_float32
+from genloss.losses._checks import at_least_float32, logits_not_probabilities
 from genloss.losses._penalty import CriticView, Penalty, safe_norm
 from genloss.losses.card import Card, Reference
 
@@ -107,7 +107,7 @@ class VirtualAdversarial(Penalty):
         step: length of the finite step, small against the radius, positive.
 
     Raises:
-        ValueError: a field is out of its range.
+        ValueError: a field is out of its range; in a call, scores come straight from a sigmoid.
 
     Example:
         >>> import torch
@@ -154,7 +154,9 @@ class VirtualAdversarial(Penalty):
             raise ValueError(f"iterations is {self.iterations}, expected at least 1.")
 
     def _penalty(self, view: CriticView) -> Tensor:
-        clean = view.scores(view.real).detach()
+        clean = view.scores(view.real)
+        logits_not_probabilities(scores=clean)
+        clean = clean.detach()
         real = at_least_float32(view.real.detach())
         direction = _unit(view.jitter(torch.zeros_like(real), 1.0))
         for _ in range(self.iterations):

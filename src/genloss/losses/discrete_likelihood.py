@@ -79,6 +79,7 @@ class Categorical(_Grid):
     Source: van den Oord, Kalchbrenner & Kavukcuoglu 2016, section 2.2.
     """
 
+    takes_logits: ClassVar[bool] = True
     card: ClassVar[Card] = Card(
         name="categorical",
         formula={"log_prob": r"l_x-\log\sum_ke^{l_k}"},

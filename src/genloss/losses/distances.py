@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
@@ -11,8 +10,8 @@ import torch
 from torch import Tensor
 
 from genloss.losses import _likelihood_references as source
-from genloss.losses._checks import at_least_float32, floating, not_empty, same_kind
-from genloss.losses._fields import one_of
+from genloss.losses._checks import at_least_float32, finite_data, floating, not_empty, same_kind
+from genloss.losses._fields import each_positive, one_of
 from genloss.losses._kernels import KERNELS, kernel_function, negative_distance
 from genloss.losses._pairwise import PairFunction, pair_sum, row_sum
 from genloss.losses.card import Card, Loss, Reference
@@ -185,8 +184,7 @@ class MMD(SampleDistance):
     def __post_init__(self) -> None:
         one_of("kernel", self.kernel, KERNELS)
         one_of("estimator", self.estimator, ("unbiased", "biased", "linear_time"))
-        if not self.bandwidths or not all(0.0 < b < math.inf for b in self.bandwidths):
-            raise ValueError(f"bandwidths is {self.bandwidths}, expected one or more positive finite numbers.")
+        each_positive(bandwidths=self.bandwidths)
         if self.root and self.estimator != "biased":
             raise ValueError(
                 f"root=True needs estimator='biased', got {self.estimator!r}: the unbiased estimate can be negative."
@@ -271,7 +269,8 @@ def median_bandwidth(x: Tensor, rng: torch.Generator | None = None) -> float:
         The median over pairs of different samples, in the units of the data.
 
     Raises:
-        ValueError: fewer than 2 samples, or more than half of the pairs are equal.
+        ValueError: fewer than 2 samples, values that are not finite (checked on the CPU only), or more than half of the
+            pairs are equal.
 
     Example:
         >>> median_bandwidth(torch.tensor([[0.0], [3.0], [4.0]]))
@@ -281,6 +280,7 @@ def median_bandwidth(x: Tensor, rng: torch.Generator | None = None) -> float:
     """
     floating(x=x)
     not_empty(x=x)
+    finite_data(x=x)
     if len(x) < 2:
         raise ValueError(f"x holds {len(x)} sample, expected at least 2 to have a distance.")
     limit = 2000

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from genloss.losses._checks import at_least_float32, floating, same_shape
+from genloss.losses._checks import at_least_float32, floating, not_empty, same_kind, same_shape
 
 __all__ = [
     "discrete_f_divergence",
@@ -30,7 +30,9 @@ _SUM_TOLERANCE = 1e-4
 def _probabilities(real: Tensor, model: Tensor) -> tuple[Tensor, Tensor]:
     """Checks two probability vectors over the last axis."""
     floating(real=real, model=model)
+    not_empty(real=real, model=model)
     same_shape(real=real, model=model)
+    same_kind(real=real, model=model)
     for name, p in (("real", real), ("model", model)):
         total = p.detach().sum(-1)
         if bool((p < 0.0).any()) or not torch.allclose(total, torch.ones_like(total), rtol=0.0, atol=_SUM_TOLERANCE):
@@ -61,8 +63,8 @@ def forward_kl(real: Tensor, model: Tensor) -> Tensor:
         `(...)`, nats.
 
     Raises:
-        TypeError: a tensor is not floating.
-        ValueError: shapes differ, or a vector is no probability vector.
+        TypeError: a tensor is not floating, or dtypes or devices differ.
+        ValueError: a tensor is empty, shapes differ, or a vector is no probability vector.
 
     Example:
         >>> forward_kl(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5]))
@@ -270,13 +272,14 @@ def monte_carlo_kl(log_p: Tensor, log_q: Tensor, *, controlled: bool = False) ->
 
     Raises:
         TypeError: a tensor is not floating.
-        ValueError: shapes differ.
+        ValueError: a tensor is empty or shapes differ.
 
     Example:
         >>> monte_carlo_kl(torch.tensor([0.0, -1.0]), torch.tensor([-1.0, -0.5]))
         tensor([ 1.0000, -0.5000])
     """
     floating(log_p=log_p, log_q=log_q)
+    not_empty(log_p=log_p)
     same_shape(log_p=log_p, log_q=log_q)
     log_ratio = at_least_float32(log_q) - at_least_float32(log_p)
     return torch.expm1(log_ratio) - log_ratio if controlled else -log_ratio
@@ -301,7 +304,7 @@ def monte_carlo_jensen_shannon(
 
     Raises:
         TypeError: a tensor is not floating.
-        ValueError: shapes of one set differ.
+        ValueError: a tensor is empty, or shapes of one set differ.
 
     Example:
         >>> far = torch.tensor([-100.0])
@@ -309,6 +312,7 @@ def monte_carlo_jensen_shannon(
         tensor(0.6931)
     """
     floating(log_p_at_p=log_p_at_p, log_q_at_p=log_q_at_p, log_p_at_q=log_p_at_q, log_q_at_q=log_q_at_q)
+    not_empty(log_p_at_p=log_p_at_p, log_p_at_q=log_p_at_q)
     same_shape(log_p_at_p=log_p_at_p, log_q_at_p=log_q_at_p)
     same_shape(log_p_at_q=log_p_at_q, log_q_at_q=log_q_at_q)
     # log(p / m) = log 2 - softplus(log q - log p), which keeps its digits at either end.

@@ -9,7 +9,15 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor
 
-from genloss.losses._checks import at_least_float32, floating, not_empty, same_shape
+from genloss.losses._checks import (
+    at_least_float32,
+    floating,
+    logits_not_probabilities,
+    mask_counts,
+    not_empty,
+    same_kind,
+    same_shape,
+)
 from genloss.losses._fields import one_of, positive
 from genloss.losses.card import Card, Loss, Reference
 
@@ -41,7 +49,8 @@ def expected_embeddings(
 
     Raises:
         TypeError: a tensor is not floating.
-        ValueError: shapes do not fit, the mode is unknown, or `gumbel` got no `rng`.
+        ValueError: shapes do not fit, logits come straight from a softmax, the mode is unknown, or `gumbel` got no
+            `rng`.
 
     Example:
         >>> expected_embeddings(torch.zeros(1, 1, 2), torch.tensor([[0.0], [1.0]]))
@@ -50,6 +59,7 @@ def expected_embeddings(
     Source: Jang, Gu & Poole 2017, equations 2 and 3; Bengio, Leonard & Courville 2013 (straight through).
     """
     floating(logits=logits, table=table)
+    logits_not_probabilities(logits=logits)
     one_of("mode", mode, ("expected", "straight_through", "gumbel"))
     positive(temperature=temperature)
     if table.ndim != 2 or logits.shape[-1] != table.shape[0]:
@@ -87,17 +97,19 @@ class EmbeddingLoss(Loss, ABC):
             `(batch,)`, float32 or better, in squared units of the embeddings, summed over positions.
 
         Raises:
-            TypeError: a tensor is not floating.
-            ValueError: shapes do not fit.
+            TypeError: a dtype is wrong, or dtypes or devices of the embeddings differ.
+            ValueError: shapes do not fit, or (checked on the CPU only) the mask is false everywhere.
         """
         floating(embeddings=embeddings, target_embeddings=target_embeddings)
         not_empty(embeddings=embeddings)
         same_shape(embeddings=embeddings, target_embeddings=target_embeddings)
+        same_kind(embeddings=embeddings, target_embeddings=target_embeddings)
         if embeddings.ndim != 3 or mask.shape != embeddings.shape[:2]:
             raise ValueError(
                 f"embeddings have shape {tuple(embeddings.shape)} and mask {tuple(mask.shape)}, expected "
                 f"(batch, length, dim) and (batch, length)."
             )
+        mask_counts(mask=mask)
         return self._loss(at_least_float32(embeddings), at_least_float32(target_embeddings), mask)
 
     @abstractmethod

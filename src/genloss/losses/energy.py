@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from genloss.losses._checks import at_least_float32, floating, not_empty
+from genloss.losses._checks import at_least_float32, finite_data, floating, not_empty
 from genloss.losses._fields import at_least, not_negative
 from genloss.losses.card import Card, Loss, Reference
 from genloss.losses.samplers import Energy, Sampler
@@ -83,11 +83,13 @@ class EnergyLoss(Loss, ABC):
             state: the memory of a loss that has one, from `init_state` or the last terms.
 
         Raises:
-            TypeError: `real` is not floating.
-            ValueError: it is empty, something that the loss needs is missing, or the energy's shape is wrong.
+            TypeError: `real` or the energy is not floating.
+            ValueError: `real` is empty or (checked on the CPU only) not finite, something that the loss needs is
+                missing, or a shape is wrong.
         """
         floating(real=real)
         not_empty(real=real)
+        finite_data(real=real)
         return self._terms(energy, at_least_float32(real).detach(), rng, sampler, noise, dict(state or {}))
 
     @property
@@ -114,6 +116,7 @@ class EnergyLoss(Loss, ABC):
 def energies_of(energy: Energy, x: Tensor, *condition: Tensor) -> Tensor:
     """Returns the energies of a batch, checked to be one number a sample."""
     values: Tensor = energy(x, *condition)
+    floating(energy=values)
     if values.shape != x.shape[:1]:
         raise ValueError(
             f"the energy of a batch {tuple(x.shape)} has shape {tuple(values.shape)}, expected {tuple(x.shape[:1])}: "
@@ -243,6 +246,11 @@ class ContrastiveDivergence(EnergyLoss):
                 f"with init_state and chains={max(n, self.chains)}, and hand on terms.state."
             )
         chains = state["chains"]
+        if chains.shape[1:] != real.shape[1:]:
+            raise ValueError(
+                f"one persistent chain has shape {tuple(chains.shape[1:])} and one sample {tuple(real.shape[1:])}, "
+                f"expected equal shapes; start the state anew with init_state(real, ...)."
+            )
         rows = torch.randperm(len(chains), generator=rng, device=rng.device)[:n].to(chains.device)
         start = chains[rows]
         again = torch.rand(n, generator=rng, device=rng.device).to(start.device) < self.restart
@@ -321,7 +329,13 @@ class NoiseContrastive(EnergyLoss):
         return EnergyTerms(surrogate=parts["real"] + parts["noise"], parts=parts)
 
     def _logits(self, energy: Energy, x: Tensor, noise: NoiseDensity) -> Tensor:
-        return -energies_of(energy, x) - noise.log_prob(x) - math.log(self.ratio)
+        log_noise = noise.log_prob(x)
+        if log_noise.shape != x.shape[:1]:
+            raise ValueError(
+                f"the noise's log-density of a batch {tuple(x.shape)} has shape {tuple(log_noise.shape)}, expected "
+                f"{tuple(x.shape[:1])}: one number a sample. Sum it over the sample's axes."
+            )
+        return -energies_of(energy, x) - log_noise - math.log(self.ratio)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -343,8 +357,16 @@ class NormalNoise:
 
     @classmethod
     def fit(cls, real: Tensor, *, floor: float = 1e-3) -> NormalNoise:
-        """Returns noise with the mean and covariance of `real` `(n, ...)`; `floor` is a variance added everywhere."""
+        """Returns noise with the mean and covariance of `real` `(n, ...)`; `floor` is a variance added everywhere.
+
+        Raises:
+            TypeError: `real` is not floating.
+            ValueError: there are fewer than 2 samples, or (checked on the CPU only) a value is not finite.
+        """
         floating(real=real)
+        if real.ndim == 0 or len(real) < 2:
+            raise ValueError(f"real has shape {tuple(real.shape)}, expected at least 2 samples to have a covariance.")
+        finite_data(real=real)
         flat = at_least_float32(real.detach()).flatten(1)
         covariance = flat.mT.cov().reshape(flat.shape[1], flat.shape[1])
         root: Tensor = torch.linalg.cholesky(covariance + floor * torch.eye(len(covariance)).to(covariance))

@@ -12,7 +12,14 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from genloss.losses import _likelihood_references as source
-from genloss.losses._checks import at_least_float32, floating, not_empty
+from genloss.losses._checks import (
+    at_least_float32,
+    finite_data,
+    floating,
+    logits_not_probabilities,
+    not_empty,
+    same_kind,
+)
 from genloss.losses._fields import one_of, positive
 from genloss.losses._references import NNDL
 from genloss.losses.card import Card, Loss, Reference
@@ -27,9 +34,13 @@ class Likelihood(Loss, ABC):
     `(..., batch, *data)` when `values` is 1 and `(..., batch, *data, values)` otherwise; leading axes hold samples of
     the latent. The values are independent given the latent. Constants are included, so that log-likelihoods of
     different densities compare on the same data. A subclass writes `_log_prob`, `_mean` and `_sample`, elementwise.
+
+    Class attributes:
+        takes_logits: all parameters are logits, so that the decoder must not end in a sigmoid or a softmax.
     """
 
     family: ClassVar[str] = "likelihood"
+    takes_logits: ClassVar[bool] = False
 
     @property
     def parameters_per_value(self) -> int:
@@ -57,9 +68,9 @@ class Likelihood(Loss, ABC):
             `(..., batch)`, nats, float32 or better.
 
         Raises:
-            TypeError: a tensor is not floating.
-            ValueError: the shapes do not fit, or (checked on the CPU only, elsewhere it would wait for the device) `x`
-                is outside the density's support.
+            TypeError: a tensor is not floating, or dtypes or devices differ (half precision counts as float32).
+            ValueError: the shapes do not fit, logits come straight from a sigmoid or a softmax, or (checked on the CPU
+                only, elsewhere it would wait for the device) `x` is not finite or outside the density's support.
         """
         floating(x=x, parameters=parameters)
         not_empty(x=x, parameters=parameters)
@@ -71,9 +82,13 @@ class Likelihood(Loss, ABC):
                 f"parameters have shape {tuple(parameters.shape)} for data {tuple(x.shape)}, expected (..., {wanted}) "
                 f"for {type(self).__name__}; size the decoder's output by parameters_per_value."
             )
-        if x.device.type == "cpu":
+        if self.takes_logits:
+            logits_not_probabilities(parameters=parameters)
+        x, parameters = at_least_float32(x), at_least_float32(parameters)
+        same_kind(x=x, parameters=parameters)
+        if x.is_cpu:
             self._check_support(x)
-        value = self._log_prob(at_least_float32(x), self._split(parameters))
+        value = self._log_prob(x, self._split(parameters))
         return value.sum(tuple(range(value.ndim - x.ndim + 1, value.ndim))) if x.ndim > 1 else value
 
     @final
@@ -104,7 +119,8 @@ class Likelihood(Loss, ABC):
         return parameters.unbind(-1)
 
     def _check_support(self, x: Tensor) -> None:
-        """Raises ValueError when `x` is outside the support."""
+        """Raises ValueError when `x` is outside the support, by default the finite numbers."""
+        finite_data(x=x)
 
     @abstractmethod
     def _log_prob(self, x: Tensor, parameters: tuple[Tensor, ...]) -> Tensor: ...
@@ -136,6 +152,7 @@ class Bernoulli(Likelihood):
     Source: Kingma & Welling 2014, appendix C.1.
     """
 
+    takes_logits: ClassVar[bool] = True
     card: ClassVar[Card] = Card(
         name="bernoulli",
         formula={"log_prob": r"x\,l-\zeta(l)"},

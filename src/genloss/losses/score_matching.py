@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from genloss.losses._fields import at_least, positive
+from genloss.losses._fields import at_least, each_positive
 from genloss.losses.card import Card, Reference
 from genloss.losses.energy import EnergyLoss, EnergyTerms, NoiseDensity, energies_of
 from genloss.losses.samplers import Energy, Sampler
@@ -212,10 +212,7 @@ class DenoisingScoreMatching(EnergyLoss):
     sigmas: tuple[float, ...] = (0.1,)
 
     def __post_init__(self) -> None:
-        if not self.sigmas:
-            raise ValueError("sigmas is empty, expected at least one noise level, e.g. (0.1,).")
-        for sigma in self.sigmas:
-            positive(sigmas=sigma)
+        each_positive(sigmas=self.sigmas)
 
     @property
     def noise_level(self) -> float:

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softmax
 
-from genloss.losses._checks import at_least_float32, floating, not_empty
+from genloss.losses._checks import (
+    at_least_float32,
+    boolean,
+    floating,
+    logits_not_probabilities,
+    mask_counts,
+    not_empty,
+    rows_not_probabilities,
+)
 from genloss.losses._fields import at_least
 from genloss.losses.card import Card, Loss, Reference
 
@@ -32,16 +40,16 @@ def check_tokens(logits: Tensor, tokens: Tensor, mask: Tensor) -> None:
     """Raises unless logits `(..., length, vocabulary)`, tokens and mask `(..., length)` fit each other."""
     floating(logits=logits)
     not_empty(logits=logits)
-    if tokens.dtype != torch.long or mask.dtype != torch.bool:
-        raise TypeError(
-            f"tokens have dtype {tokens.dtype} and mask {mask.dtype}, expected torch.int64 and torch.bool; convert "
-            f"them with .long() and .bool()."
-        )
+    if tokens.dtype != torch.long:
+        raise TypeError(f"tokens have dtype {tokens.dtype}, expected torch.int64; convert them with .long().")
     if logits.ndim < 3 or tokens.shape != logits.shape[:-1] or mask.shape != tokens.shape:
         raise ValueError(
             f"logits have shape {tuple(logits.shape)}, tokens {tuple(tokens.shape)} and mask {tuple(mask.shape)}; "
             f"expected (batch, length, vocabulary), (batch, length) and (batch, length)."
         )
+    mask_counts(mask=mask)
+    logits_not_probabilities(logits=logits)
+    rows_not_probabilities(logits=logits)
 
 
 def mask_after_end(tokens: Tensor, end: int) -> Tensor:
@@ -80,7 +88,7 @@ def sequence_log_prob(logits: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
 
     Raises:
         TypeError: a dtype is wrong.
-        ValueError: shapes do not fit.
+        ValueError: shapes do not fit, logits are seen to be probabilities, or (checked on the CPU only) nothing counts.
 
     Example:
         >>> mask = torch.tensor([[True, True, False]])
@@ -101,12 +109,20 @@ def perplexity(log_prob: Tensor, mask: Tensor) -> Tensor:
         mask: `(batch, length)`, bool, the one that it was made with.
 
     Raises:
-        ValueError: no token counts.
+        TypeError: a dtype is wrong.
+        ValueError: shapes do not fit, or no token counts.
 
     Example:
         >>> perplexity(torch.tensor([-2.7726]), torch.tensor([[True, True, False]]))
         tensor(4.0000)
     """
+    floating(log_prob=log_prob)
+    boolean(mask=mask)
+    if mask.ndim != 2 or log_prob.shape != mask.shape[:1]:
+        raise ValueError(
+            f"log_prob has shape {tuple(log_prob.shape)} and mask {tuple(mask.shape)}, expected (batch,) and "
+            f"(batch, length)."
+        )
     tokens = mask.sum()
     if int(tokens) == 0:
         raise ValueError("no token counts: the mask is false everywhere, expected at least one true.")
@@ -133,7 +149,8 @@ class TokenLoss(Loss, ABC):
 
         Raises:
             TypeError: a dtype is wrong.
-            ValueError: shapes do not fit.
+            ValueError: shapes do not fit, logits are seen to be probabilities, or (checked on the CPU only) the mask is
+                false everywhere.
         """
         check_tokens(logits, targets, mask)
         return self._loss(at_least_float32(logits), targets, mask)
@@ -260,8 +277,8 @@ class EditInvariant(TokenLoss):
     sizes: tuple[int, ...] = (1, 2, 3, 4)
 
     def __post_init__(self) -> None:
-        if not self.sizes:
-            raise ValueError("sizes is empty, expected at least one n-gram length, e.g. (2,).")
+        if not isinstance(self.sizes, tuple | list) or not self.sizes:
+            raise ValueError(f"sizes is {self.sizes!r}, expected at least one n-gram length, e.g. (2,).")
         for size in self.sizes:
             at_least(1, sizes=size)
 
@@ -305,7 +322,8 @@ class ContextLoss(Loss, ABC):
 
         Raises:
             TypeError: a dtype is wrong.
-            ValueError: shapes do not fit.
+            ValueError: shapes do not fit, logits are seen to be probabilities, or (checked on the CPU only) the mask is
+                false everywhere.
         """
         if logits.ndim != 2 or targets.ndim != 2:
             raise ValueError(

@@ -33,11 +33,19 @@ class Cost(Loss, ABC):
             `(n,)`, float32, not negative.
 
         Raises:
-            ValueError: the numbers of sequences differ.
+            TypeError: tokens are tensors, which compare by identity.
+            ValueError: there is no sequence, or the numbers of sequences differ.
             ImportError: the package that counts is missing; the message names the pip command.
         """
         if len(produced) != len(references):
             raise ValueError(f"there are {len(produced)} sequences and {len(references)} references, expected as many.")
+        if not len(produced):
+            raise ValueError("there is no sequence to compare, expected at least one.")
+        for sequences in (produced, references):
+            if any(isinstance(part, Tensor) for part in (sequences, *sequences, *sequences[0])):
+                raise TypeError(
+                    "the sequences are tensors, expected lists of numbers or words; pass .tolist(), or use token_costs."
+                )
         count = self._counter()
         return torch.tensor([count(a, b) for a, b in zip(produced, references, strict=True)], dtype=torch.float32)
 
@@ -214,7 +222,8 @@ def token_costs(
         `(batch, samples)`, float32, on the device of `samples`.
 
     Raises:
-        ValueError: shapes do not fit.
+        TypeError: tokens are not integers.
+        ValueError: shapes do not fit, or there is no sample.
 
     Example:
         >>> samples = torch.tensor([[[5, 6, 0, 9], [5, 0, 0, 0]]])
@@ -225,6 +234,11 @@ def token_costs(
         raise ValueError(
             f"samples have shape {tuple(samples.shape)} and targets {tuple(targets.shape)}, expected "
             f"(batch, samples, length) and (batch, length)."
+        )
+    if samples.dtype != torch.long or targets.dtype != torch.long:
+        raise TypeError(
+            f"samples have dtype {samples.dtype} and targets {targets.dtype}, expected torch.int64; convert them with "
+            f".long()."
         )
     make = words or (lambda tokens: tokens)
     cut = [make(_until(row, end)) for row in samples.flatten(0, 1).tolist()]

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, final
 
 from torch import Tensor
 
-from genloss.losses._checks import at_least_float32, floating, not_empty, same_shape
+from genloss.losses._checks import at_least_float32, boolean, floating, not_empty, same_shape
 from genloss.losses._fields import one_of, positive
 from genloss.losses.card import Card, Loss, Reference
 from genloss.losses.sequence_costs import Cost, EditDistance
@@ -17,6 +17,7 @@ from genloss.losses.sequence_costs import Cost, EditDistance
 __all__ = ["ExpectedEditDistance", "MinimumRisk", "RiskLoss", "SelfCritical"]
 
 _EDIT_DISTANCE = EditDistance()
+_ROUNDING = 1e-3  # nats above 0 that a sum of many token log-probabilities may reach
 
 
 class RiskLoss(Loss, ABC):
@@ -55,15 +56,25 @@ class RiskLoss(Loss, ABC):
 
         Raises:
             TypeError: a tensor is not floating.
-            ValueError: shapes do not fit, or something is given that the loss does not use.
+            ValueError: shapes do not fit, something is given that the loss does not use, or (checked on the CPU only) a
+                log-probability is above 0 or no sample of a target is distinct.
         """
         floating(sample_log_probs=sample_log_probs, costs=costs)
         not_empty(sample_log_probs=sample_log_probs)
         same_shape(sample_log_probs=sample_log_probs, costs=costs)
         if sample_log_probs.ndim != 2:
             raise ValueError(f"sample_log_probs has shape {tuple(sample_log_probs.shape)}, expected (batch, samples).")
+        _check_not_above_zero(sample_log_probs)
         if distinct is not None:
+            boolean(distinct=distinct)
             same_shape(sample_log_probs=sample_log_probs, distinct=distinct)
+            if distinct.is_cpu and not bool(distinct.any(1).all()):
+                raise ValueError(
+                    "distinct leaves a target without a sample, expected at least one true a row; pass what "
+                    "distinct_samples returns."
+                )
+        if greedy_costs is not None:
+            floating(greedy_costs=greedy_costs)
         if greedy_costs is not None and greedy_costs.shape != costs.shape[:1]:
             raise ValueError(
                 f"greedy_costs has shape {tuple(greedy_costs.shape)}, expected {tuple(costs.shape[:1])}: one a target."
@@ -74,6 +85,15 @@ class RiskLoss(Loss, ABC):
     def _loss(
         self, log_probs: Tensor, costs: Tensor, distinct: Tensor | None, greedy_costs: Tensor | None
     ) -> Tensor: ...
+
+
+def _check_not_above_zero(log_probs: Tensor) -> None:
+    """Raises ValueError when log-probabilities on the CPU are above 0: probabilities, or negative losses."""
+    if log_probs.is_cpu and (highest := log_probs.detach().max().item()) > _ROUNDING:
+        raise ValueError(
+            f"sample_log_probs reach {highest:.4g}, expected log-probabilities, at most 0; pass sequence_log_prob(...) "
+            f"itself, neither its exponential nor its negative."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -203,7 +203,8 @@ class EarthMover(SampleDistance):
             )
         with torch.no_grad():
             cost = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist").pow(self.p)
-            rows, columns, mass = _optimal_plan(cost.cpu())
+            # Without finite costs no plan is the best: any will do, for the value is not finite either.
+            rows, columns, mass = _optimal_plan(cost.nan_to_num(0.0, 0.0, 0.0).cpu())
         moved = torch.linalg.vector_norm(x[rows.to(x.device)] - y[columns.to(x.device)], dim=1)
         return _root((mass.to(x) * moved.pow(self.p)).sum(), self.p)
 
@@ -321,7 +322,7 @@ class Sinkhorn(SampleDistance):
 
     def _distance(self, x: Tensor, y: Tensor, rng: torch.Generator | None) -> Tensor:
         solution = self._solve(x, y)
-        if not solution.converged:
+        if solution.marginal_error > self.tolerance:  # not for NaN, which the value shows
             warnings.warn(
                 f"Sinkhorn stopped after {solution.iterations} iterations with a marginal error of "
                 f"{solution.marginal_error:.2g}, expected {self.tolerance:.2g}: the value is not the distance. Raise "

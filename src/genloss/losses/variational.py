@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genloss.losses import _likelihood_references as source
-from genloss.losses._checks import at_least_float32, floating, same_shape
+from genloss.losses._checks import at_least_float32, floating, not_empty, same_kind, same_shape
 from genloss.losses._fields import at_least, not_negative, one_of
 from genloss.losses._references import NNDL
 from genloss.losses.card import Card, Loss, Reference
@@ -29,8 +29,8 @@ class DiagonalNormal:
         log_variance: $\log\sigma^2$, same shape.
 
     Raises:
-        TypeError: a tensor is not floating.
-        ValueError: shapes differ.
+        TypeError: a tensor is not floating, or dtypes or devices differ.
+        ValueError: a tensor is empty or shapes differ.
 
     Example:
         >>> posterior = DiagonalNormal(mean=torch.zeros(3, 2), log_variance=torch.zeros(3, 2))
@@ -45,7 +45,9 @@ class DiagonalNormal:
 
     def __post_init__(self) -> None:
         floating(mean=self.mean, log_variance=self.log_variance)
+        not_empty(mean=self.mean)
         same_shape(mean=self.mean, log_variance=self.log_variance)
+        same_kind(mean=self.mean, log_variance=self.log_variance)
 
     @classmethod
     def standard_like(cls, other: DiagonalNormal) -> DiagonalNormal:
@@ -136,7 +138,7 @@ class VariationalLoss(Loss, ABC):
             rng: for a loss that draws numbers of its own.
 
         Raises:
-            TypeError: a tensor is not floating.
+            TypeError: a tensor is not floating, or dtypes or devices differ (half precision counts as float32).
             ValueError: shapes do not fit, or a loss that draws numbers got no `rng`.
         """
         floating(z=z, log_likelihood=log_likelihood)
@@ -152,7 +154,9 @@ class VariationalLoss(Loss, ABC):
                 f"log_likelihood has shape {tuple(log_likelihood.shape)}, expected {tuple(z.shape[:-1])} to fit z "
                 f"{tuple(z.shape)}; sum it over the data axes, not over samples or batch."
             )
-        return self._terms(posterior, prior, at_least_float32(z), at_least_float32(log_likelihood), rng)
+        z, log_likelihood = at_least_float32(z), at_least_float32(log_likelihood)
+        same_kind(z=z, log_likelihood=log_likelihood)
+        return self._terms(posterior, prior, z, log_likelihood, rng)
 
     @abstractmethod
     def _terms(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genloss.losses._checks import at_least_float32, floating, not_empty, same_kind
-from genloss.losses._fields import not_negative
+from genloss.losses._fields import at_least, not_negative
 from genloss.losses._pairwise import squared_distances
 from genloss.losses.card import Card, Loss, Reference
 from genloss.losses.variational import VariationalTerms
@@ -131,14 +131,20 @@ class VectorQuantised(Loss):
             codes: the number of codes in the codebook.
 
         Raises:
-            ValueError: shapes do not fit.
+            TypeError: a tensor is not floating, or dtypes or devices differ (half precision counts as float32).
+            ValueError: a tensor is empty, shapes do not fit, or `codes` is below 1.
         """
+        floating(latents=latents, log_likelihood=log_likelihood)
+        not_empty(latents=latents)
+        at_least(1, codes=codes)
         if quantised.nearest.shape != latents.shape or log_likelihood.shape != latents.shape[:1]:
             raise ValueError(
                 f"latents {tuple(latents.shape)}, codes {tuple(quantised.nearest.shape)} and log_likelihood "
                 f"{tuple(log_likelihood.shape)} do not fit; expected equal latents and codes, and (batch,)."
             )
         z, e = at_least_float32(latents), at_least_float32(quantised.nearest)
+        log_likelihood = at_least_float32(log_likelihood)
+        same_kind(latents=z, nearest=e, log_likelihood=log_likelihood)
         commitment = (z - e.detach()).square().flatten(1).sum(1)
         to_codes = (z.detach() - e).square().flatten(1).sum(1)
         surrogate = self.commitment * commitment - log_likelihood
