@@ -8,7 +8,14 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
-from genloss.losses._checks import at_least_float32, floating, not_empty, same_kind, same_shape
+from genloss.losses._checks import (
+    at_least_float32,
+    floating,
+    logits_not_probabilities,
+    not_empty,
+    same_kind,
+    same_shape,
+)
 from genloss.losses.card import Equilibrium, Loss
 
 __all__ = ["AdversarialLoss", "adam"]
@@ -59,9 +66,10 @@ class AdversarialLoss(Loss, ABC):
 
         Raises:
             TypeError: a tensor is not floating, or dtypes or devices differ.
-            ValueError: a tensor is empty, shapes differ, or the loss has a memory and got no state.
+            ValueError: a tensor is empty, shapes differ, scores come straight from a sigmoid, or the loss has a memory
+                and got no state.
         """
-        _check(real_scores=real_scores, fake_scores=fake_scores)
+        self._check(real_scores=real_scores, fake_scores=fake_scores)
         a_r, a_f = at_least_float32(real_scores), at_least_float32(fake_scores)
         return _average_patches(self._discriminator_with(state, a_r, a_f))
 
@@ -78,7 +86,8 @@ class AdversarialLoss(Loss, ABC):
 
         Raises:
             TypeError: a tensor is not floating, or dtypes or devices differ.
-            ValueError: a tensor is empty, shapes differ, or the loss needs `real_scores` and got none.
+            ValueError: a tensor is empty, shapes differ, scores come straight from a sigmoid, or the loss needs
+                `real_scores` and got none.
         """
         if real_scores is None:
             if self.generator_needs_real:
@@ -86,18 +95,20 @@ class AdversarialLoss(Loss, ABC):
                     f"the generator's loss of {type(self).__name__} got no real_scores, and it compares fake scores "
                     "with real ones; pass the critic's scores of a real batch: generator(fake_scores, real_scores)."
                 )
-            _check(fake_scores=fake_scores)
+            self._check(fake_scores=fake_scores)
             return _average_patches(self._generator(at_least_float32(fake_scores), None))
-        _check(fake_scores=fake_scores, real_scores=real_scores)
+        self._check(fake_scores=fake_scores, real_scores=real_scores)
         return _average_patches(self._generator(at_least_float32(fake_scores), at_least_float32(real_scores)))
 
-    @abstractmethod
-    def equilibrium(self, *, batch: int = 1) -> Equilibrium:
+    def equilibrium(self, *, batch: int = 1) -> Equilibrium | None:
         """Returns where the two losses settle when the generator has won and the critic is at its best.
+
+        None states nothing, as a loss of one's own may; every loss of the catalogue states it.
 
         Args:
             batch: number of real samples; matters for a loss whose value depends on it.
         """
+        return None
 
     def score_range(self) -> tuple[float, float] | None:
         """Returns the lowest and highest scores that the loss takes, or None where every finite one will do."""
@@ -117,6 +128,15 @@ class AdversarialLoss(Loss, ABC):
         """Returns the memory after an update of the critic on these scores, detached."""
         return dict(state)
 
+    def _check(self, **scores: Tensor) -> None:
+        """Raises unless the scores can be compared as they are."""
+        floating(**scores)
+        not_empty(**scores)
+        same_shape(**scores)
+        same_kind(**scores)
+        if not self.energies:
+            logits_not_probabilities(**scores)
+
     def _discriminator_with(self, state: Mapping[str, Tensor] | None, a_r: Tensor, a_f: Tensor) -> Tensor:
         """Returns the discriminator's loss given the memory; a loss without one ignores it."""
         return self._discriminator(a_r, a_f)
@@ -128,14 +148,6 @@ class AdversarialLoss(Loss, ABC):
     @abstractmethod
     def _generator(self, a_f: Tensor, a_r: Tensor | None) -> Tensor:
         """Returns the generator's loss, of the scores' shape."""
-
-
-def _check(**scores: Tensor) -> None:
-    """Raises unless the scores can be compared as they are."""
-    floating(**scores)
-    not_empty(**scores)
-    same_shape(**scores)
-    same_kind(**scores)
 
 
 def _average_patches(values: Tensor) -> Tensor:

@@ -23,9 +23,13 @@ class ParameterPenalty(Loss, ABC):
 
     A penalty with a memory starts it with `init_state(parameters)`; the caller keeps it, hands it over as `state`, and
     replaces it by what `next_state` returns after each update. A subclass writes `_penalty(parameters, state)`.
+
+    Class attributes:
+        players: the players that it is meant for, by the names that a GAN gives them.
     """
 
     family: ClassVar[str] = "parameter_penalty"
+    players: ClassVar[tuple[str, ...]] = ("discriminator",)
 
     @final
     def __call__(self, parameters: Iterable[Tensor], *, state: Mapping[str, Tensor] | None = None) -> Tensor:
@@ -59,13 +63,18 @@ class ParameterPenalty(Loss, ABC):
         """Returns the penalty, a scalar."""
 
 
-def _listed(parameters: Iterable[Tensor]) -> list[Tensor]:
-    """Returns the parameters as a list, in float32 or better; raises when there is none."""
+def _floating_list(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Returns the parameters as a list; raises when there is none or one is not floating."""
     kept = list(parameters)
     if not kept:
         raise ValueError("there is no parameter; pass module.parameters(), an iterator that is not spent.")
     floating(**{f"parameters[{index}]": parameter for index, parameter in enumerate(kept)})
-    return [at_least_float32(parameter) for parameter in kept]
+    return kept
+
+
+def _listed(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Returns the parameters as a list, in float32 or better; raises when there is none."""
+    return [at_least_float32(parameter) for parameter in _floating_list(parameters)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +144,7 @@ class OrthogonalPenalty(ParameterPenalty):
 
     unit_norm: bool = False
 
+    players: ClassVar[tuple[str, ...]] = ("generator",)
     card: ClassVar[Card] = Card(
         name="orthogonal",
         formula={"player": r"\sum_W\lVert WW^\top\odot(1-I)\rVert_F^2"},
@@ -189,6 +199,7 @@ class HistoricalAverage(ParameterPenalty):
     Source: Salimans et al. 2016, section 3.3.
     """
 
+    players: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
     card: ClassVar[Card] = Card(
         name="historical_average",
         formula={"player": r"\lVert\theta-\tfrac1t\sum_i\theta_i\rVert_2^2"},
@@ -224,9 +235,14 @@ def _flat(parameters: list[Tensor]) -> Tensor:
 
 
 class Constraint(Loss, ABC):
-    """What holds of a player's parameters after each of its updates."""
+    """What holds of a player's parameters after each of its updates.
+
+    Class attributes:
+        players: the players that it is meant for, by the names that a GAN gives them.
+    """
 
     family: ClassVar[str] = "constraint"
+    players: ClassVar[tuple[str, ...]] = ("discriminator",)
 
     @abstractmethod
     def apply_(self, parameters: Iterable[Tensor]) -> None:
@@ -236,6 +252,7 @@ class Constraint(Loss, ABC):
             parameters: the player's parameters, e.g. `module.parameters()`.
 
         Raises:
+            TypeError: a parameter is not floating.
             ValueError: there is no parameter.
         """
 
@@ -284,6 +301,6 @@ class WeightClip(Constraint):
     @torch.no_grad()
     def apply_(self, parameters: Iterable[Tensor]) -> None:
         """Clips each parameter to [-bound, bound] in place."""
-        clipped = [parameter.clamp_(-self.bound, self.bound) for parameter in parameters]
-        if not clipped:
-            raise ValueError("there is no parameter to clip; pass module.parameters(), an iterator that is not spent.")
+        kept = _floating_list(parameters)
+        for parameter in kept:
+            parameter.clamp_(-self.bound, self.bound)
