@@ -143,7 +143,7 @@ def rows_not_probabilities(**tensors: Tensor) -> None:
         if abs(row.sum().item() - 1.0) < _ROW_SUM and row.min().item() >= 0.0:
             raise ValueError(
                 f"{name} look like probabilities: their first row lies in [{row.min().item():.4g}, "
-                f"{row.max().item():.4g}] and sums to 1. Expected logits; remove the softmax, or take the logarithm."
+                f"{row.max().item():.4g}] and sums to 1; expected logits. Remove the softmax, or take the logarithm."
             )
 
 

@@ -143,6 +143,7 @@ class Penalty(Loss, ABC):
     Class attributes:
         points: where the critic is looked at.
         space: `latents` says that the samples to hand over are latents, and the critic that after the generator.
+        players: the players that it is meant for, by the names that a GAN gives them.
         follows_critic: the points themselves depend on the critic, and are held constant in the gradient.
 
     A subclass writes one method, `_penalty(view)`.
@@ -151,6 +152,7 @@ class Penalty(Loss, ABC):
     family: ClassVar[str] = "penalty"
     points: ClassVar[frozenset[str]]
     space: ClassVar[Literal["samples", "latents"]] = "samples"
+    players: ClassVar[tuple[str, ...]] = ("discriminator",)
     follows_critic: ClassVar[bool] = False
 
     @final
@@ -217,5 +219,5 @@ class Penalty(Loss, ABC):
 def safe_norm(gradient: Tensor) -> Tensor:
     """Returns the Euclidean norm of every row, with gradient 0 (not NaN) where the norm is 0."""
     squared = gradient.square().sum(1)
-    positive = squared > 0
-    return torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)
+    zero = squared == 0  # NaN is not, and stays
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, squared).sqrt())

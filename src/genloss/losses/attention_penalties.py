@@ -229,5 +229,7 @@ class AttentionEntropy(AttentionPenalty):
     )
 
     def _penalty(self, attention: Tensor, source_mask: Tensor, target_mask: Tensor) -> Tensor:
-        entropy: Tensor = torch.special.entr(attention).sum((1, 2))
+        # The slope of -a log a is infinite at 0, where a softmax rounds to: 0 times infinity in the chain rule.
+        # NaN is no 0, and stays.
+        entropy: Tensor = torch.special.entr(torch.where(attention == 0.0, 1.0, attention)).sum((1, 2))
         return entropy

@@ -171,7 +171,7 @@ class VirtualAdversarial(Penalty):
 def _unit(rows: Tensor) -> Tensor:
     """Returns every sample at length 1, or 0 where it is 0."""
     norm = safe_norm(rows.flatten(1)).view(-1, *(1,) * (rows.ndim - 1))
-    return torch.where(norm > 0, rows / torch.where(norm > 0, norm, 1.0), 0.0)
+    return rows / torch.where(norm == 0, 1.0, norm)
 
 
 def _bernoulli_kl(first: Tensor, second: Tensor) -> Tensor:

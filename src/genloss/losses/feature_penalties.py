@@ -21,9 +21,13 @@ class FeaturePenalty(Loss, ABC):
     """A term on features of samples, e.g. a critic's last hidden layer, added to the generator's loss with a weight.
 
     A subclass writes `_penalty(real, fake)` on flat features.
+
+    Class attributes:
+        players: the players that it is meant for, by the names that a GAN gives them.
     """
 
     family: ClassVar[str] = "feature_penalty"
+    players: ClassVar[tuple[str, ...]] = ("generator",)
     couples_batch: ClassVar[bool] = True
 
     @final
@@ -127,6 +131,6 @@ class PullingAway(FeaturePenalty):
         if samples < 2:
             raise ValueError("there is a single sample, and PullingAway compares different ones; expected two or more.")
         norm = safe_norm(fake)[:, None]
-        unit = torch.where(norm > 0, fake / torch.where(norm > 0, norm, 1.0), 0.0)
+        unit = fake / torch.where(norm == 0, 1.0, norm)
         squared = (unit @ unit.T).square()
         return (squared.sum(1) - squared.diagonal()) / (samples - 1)

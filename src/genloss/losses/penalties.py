@@ -332,6 +332,6 @@ class WassersteinDivergence(Penalty):
 
     def _penalty(self, view: CriticView) -> Tensor:
         squared = view.gradient(view.interpolates()).square().sum(1)
-        positive = squared > 0
-        powered = torch.where(positive, squared, 1.0).pow(0.5 * self.power)
-        return self.coefficient * torch.where(positive, powered, 0.0)
+        zero = squared == 0  # NaN is not, and stays
+        powered = torch.where(zero, 1.0, squared).pow(0.5 * self.power)
+        return self.coefficient * torch.where(zero, 0.0, powered)

@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from genloss.losses._checks import floating, not_empty
 from genloss.losses._fields import not_negative, positive
 from genloss.losses.card import Card, Loss, Reference
 
@@ -39,7 +40,14 @@ class Sampler(Loss, ABC):
     family: ClassVar[str] = "sampler"
 
     def run(self, energy: Energy, start: Tensor, steps: int, rng: torch.Generator) -> Tensor:
-        """Returns the chains `(batch, ...)` after `steps` transitions from `start`, without a graph."""
+        """Returns the chains `(batch, ...)` after `steps` transitions from `start`, without a graph.
+
+        Raises:
+            TypeError: `start` is not floating, or the sampler does not fit the energy.
+            ValueError: there is no chain.
+        """
+        floating(start=start)
+        not_empty(start=start)
         x = start.detach()
         for _ in range(steps):
             x = self.step(energy, x, rng)

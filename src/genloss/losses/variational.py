@@ -327,7 +327,7 @@ class FreeBits(VariationalLoss):
     ) -> VariationalTerms:
         reconstruction = log_likelihood.mean(0)
         each = posterior.kl_terms(prior)
-        counted = torch.where(each.mean(0) > self.free, each, self.free).sum(-1)
+        counted = torch.where(each.mean(0) <= self.free, self.free, each).sum(-1)
         kl = each.sum(-1)
         return VariationalTerms(
             surrogate=counted - reconstruction,

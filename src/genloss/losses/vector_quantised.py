@@ -114,10 +114,13 @@ class VectorQuantised(Loss):
             )
         with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
             flat, codes = at_least_float32(latents).flatten(0, -2), at_least_float32(codebook)
-            centre = codes.mean(0)
+            centre = codes.mean(0).nan_to_num()  # a code that is not finite is then the nearest, and shows in the loss
             indices = squared_distances(flat - centre, codes - centre).argmin(1).reshape(latents.shape[:-1])
         nearest = codebook[indices]
-        return Quantised(codes=latents + (nearest - latents).detach(), nearest=nearest, indices=indices)
+        # In float32, where the difference does not round the codes.
+        z = at_least_float32(latents)
+        codes = (z + (nearest - z).detach()).to(latents.dtype)
+        return Quantised(codes=codes, nearest=nearest, indices=indices)
 
     def __call__(
         self, latents: Tensor, quantised: Quantised, log_likelihood: Tensor, *, codes: int
@@ -140,7 +143,7 @@ class VectorQuantised(Loss):
         if quantised.nearest.shape != latents.shape or log_likelihood.shape != latents.shape[:1]:
             raise ValueError(
                 f"latents {tuple(latents.shape)}, codes {tuple(quantised.nearest.shape)} and log_likelihood "
-                f"{tuple(log_likelihood.shape)} do not fit; expected equal latents and codes, and (batch,)."
+                f"{tuple(log_likelihood.shape)} do not fit; expected equal shapes of latents and codes, and (batch,)."
             )
         z, e = at_least_float32(latents), at_least_float32(quantised.nearest)
         log_likelihood = at_least_float32(log_likelihood)
