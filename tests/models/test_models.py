@@ -197,10 +197,13 @@ def test_a_loss_with_a_memory_keeps_it_in_the_model():
     for turn in range(1, 4):
         model.losses("discriminator", torch.randn(4, 2) + 3, streams(), turn)
     saved = model.state_dict()
-    assert "memories.loss.k" in saved
-    assert not torch.equal(saved["memories.lecam.real"], fresh.state_dict()["memories.lecam.real"])
+    assert "memory.k" in saved
+    assert not torch.equal(
+        saved["restraints.discriminator.memories.lecam.real"],
+        fresh.state_dict()["restraints.discriminator.memories.lecam.real"],
+    )
     fresh.load_state_dict(saved)
-    assert torch.equal(fresh.state_dict()["memories.loss.k"], saved["memories.loss.k"])
+    assert torch.equal(fresh.state_dict()["memory.k"], saved["memory.k"])
 
 
 def test_a_penalty_given_twice_is_refused():

@@ -5,7 +5,7 @@ import torch
 from genloss.data import Dataset
 from genloss.data.base import Split
 from genloss.losses import Hinge
-from genloss.models import GAN, AppliedPenalty, Prior
+from genloss.models import GAN, AppliedConstraint, AppliedPenalty, Prior
 from genloss.networks import MLP
 from genloss.training.batches import BatchStream
 from genloss.training.randomness import spawn
@@ -29,10 +29,9 @@ def make_state(
             mlp.critic((2,)),
             loss or Hinge(),
             Prior("normal", 2),
-            penalties=[AppliedPenalty(penalty, 1.0) for penalty in penalties],
-            constraints=constraints,
-            critic_updates=critic_updates,
+            penalties=[*map(AppliedPenalty, penalties), *map(AppliedConstraint, constraints)],
         )
+        model.set_updates(discriminator=critic_updates)
     streams = spawn(0, "cpu")
     batches = BatchStream(cloud(), 16, streams["order"], streams["data"])
     training = {

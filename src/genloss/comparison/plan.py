@@ -13,12 +13,12 @@ from typing import Any
 
 from genloss.comparison.vary import Axis, Choice, added_penalties, combinations, folder_names, parse_vary
 from genloss.errors import InputError
-from genloss.losses import Constraint, Loss, Penalty
+from genloss.losses import Loss
 from genloss.runs.folder import environment, recipe_text
 from genloss.runs.overrides import parse_override
 from genloss.runs.recipes import parse_recipe, read_recipe
 from genloss.runs.schema import Recipe
-from genloss.runs.specification import DEFAULT_LOSS, LOSS_BASE, class_of, to_mapping
+from genloss.runs.specification import DEFAULT_LOSS, LOSS_BASES, PENALTY_BASES, class_of, to_mapping
 from genloss.training.storage import write_file
 
 __all__ = ["Cell", "Plan", "Variant", "lock", "locked_facts", "make_plan"]
@@ -212,8 +212,8 @@ def _sources(variants: Sequence[Variant]) -> dict[str, str]:
     found: dict[str, str] = {}
     for variant in variants:
         model, tree = variant.recipe["model"]["name"], variant.recipe
-        wanted: list[tuple[str, Any, tuple[type[Loss], ...]]] = [("loss", tree["loss"], (LOSS_BASE[model],))]
-        wanted += [(f"penalties[{i}]", entry, (Penalty, Constraint)) for i, entry in enumerate(tree["penalties"])]
+        wanted: list[tuple[str, Any, tuple[type[Loss], ...]]] = [("loss", tree["loss"], LOSS_BASES[model])]
+        wanted += [(f"penalties[{i}]", entry, PENALTY_BASES) for i, entry in enumerate(tree["penalties"])]
         for key, specification, bases in wanted:
             try:
                 name = to_mapping(specification, key)["name"]

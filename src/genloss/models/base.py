@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["GenerativeModel", "Memory", "Player", "Streams", "Terms"]
+from genloss.errors import InputError, did_you_mean
+from genloss.losses import ParameterPenalty
+from genloss.models.restraints import AppliedPenalty, PlayerRestraints, Restraint
+from genloss.models.terms import Terms
+
+__all__ = ["GenerativeModel", "Player", "Streams"]
 
 
 @dataclass(frozen=True)
@@ -36,46 +41,6 @@ class Player:
         return self.first_turn <= turn and (self.last_turn is None or turn <= self.last_turn)
 
 
-@dataclass
-class Terms:
-    """The named terms of one player's loss, per sample or already reduced, with their weights.
-
-    Every sum and mean is taken here. The order is kept, so that the first term that stops being finite can be named.
-
-    Example:
-        >>> terms = Terms()
-        >>> terms.add("loss", torch.tensor([1.0, 3.0]))
-        >>> terms.add("r1", torch.tensor([0.5, 0.5]), weight=10.0)
-        >>> terms.total().item()
-        7.0
-    """
-
-    parts: dict[str, tuple[Tensor, float]] = field(default_factory=dict)
-    statistics: dict[str, Tensor] = field(default_factory=dict)
-
-    def add(self, name: str, values: Tensor, *, weight: float = 1.0) -> None:
-        """Adds `weight * mean(values)` to what is minimised."""
-        self.parts[name] = (values.mean(), weight)
-
-    def note(self, name: str, values: Tensor) -> None:
-        """Reports `mean(values)` without minimising it."""
-        self.statistics[name] = values.detach().mean()
-
-    def total(self) -> Tensor:
-        """Returns the scalar that the player minimises."""
-        total: Tensor | None = None
-        for value, weight in self.parts.values():
-            weighted = value if weight == 1.0 else weight * value
-            total = weighted if total is None else total + weighted
-        if total is None:
-            raise ValueError("a player's loss has no term; add at least one.")
-        return total
-
-    def values(self) -> dict[str, Tensor]:
-        """Returns every statistic and every term (unweighted) as detached scalars, statistics first."""
-        return self.statistics | {name: value.detach() for name, (value, _) in self.parts.items()}
-
-
 @dataclass(frozen=True)
 class Streams:
     """The random streams that a model draws from, each independent of the others.
@@ -89,40 +54,89 @@ class Streams:
     penalty: torch.Generator
 
 
-class Memory(nn.Module):
-    """The memory of a loss or a penalty, kept as buffers: saved, resumed and moved like any other."""
-
-    def __init__(self, state: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        for name, value in state.items():
-            self.register_buffer(name, value.clone())
-
-    def state(self) -> dict[str, Tensor]:
-        """Returns the memory by name."""
-        return dict(self.named_buffers())
-
-    def replace(self, state: Mapping[str, Tensor]) -> None:
-        """Takes over the memory after an update."""
-        for name, buffer in self.named_buffers():
-            setattr(self, name, state[name].to(buffer))
-
-
 class GenerativeModel(nn.Module, ABC):
-    """Networks, a loss of one family, and who minimises what."""
+    """Networks, a loss of one family, and who minimises what.
+
+    A subclass ends its constructor with `_set_players`, and writes `_losses` and `sample`.
+    """
 
     players: tuple[Player, ...]
     loss: Any
 
-    @abstractmethod
+    def _set_players(self, players: Sequence[Player], restraints: Sequence[Restraint]) -> None:
+        """Takes the players in their order, and gives each its penalties and constraints."""
+        self.players = tuple(players)
+        given: dict[str, list[Restraint]] = {player.name: [] for player in players}
+        for restraint in restraints:
+            for name in self._players_of(restraint):
+                self._check_restraint(restraint, name)
+                given[name].append(restraint)
+        self.restraints = nn.ModuleDict(
+            {
+                player.name: PlayerRestraints(given[player.name], self.module_of(player).parameters())
+                for player in players
+            }
+        )
+
+    def _players_of(self, restraint: Restraint) -> tuple[str, ...]:
+        names = [player.name for player in self.players]
+        if restraint.player is not None:
+            if restraint.player not in names:
+                raise InputError(
+                    f"{restraint.name} names the player {restraint.player!r}, which a {type(self).__name__} does not "
+                    f"have.{did_you_mean(restraint.player, names)}"
+                )
+            return (restraint.player,)
+        loss = restraint.penalty if isinstance(restraint, AppliedPenalty) else restraint.constraint
+        # Meant for a player of a game, it falls to the player that a model without a game has.
+        return tuple(name for name in loss.players if name in names) or (names[-1],)
+
+    def _check_restraint(self, restraint: Restraint, player: str) -> None:
+        """Raises InputError unless the player can be restrained so; here, only in its parameters."""
+        if isinstance(restraint, AppliedPenalty) and not isinstance(restraint.penalty, ParameterPenalty):
+            raise InputError(
+                f"{restraint.name} is a {restraint.penalty.family}: such penalties act on a critic, which a "
+                f"{type(self).__name__} does not have; leave it out, or take one on parameters, such as weight_decay."
+            )
+
+    def restraints_of(self, player: str) -> PlayerRestraints:
+        """Returns the penalties and constraints of a player."""
+        restraints = self.restraints[player]
+        assert isinstance(restraints, PlayerRestraints)
+        return restraints
+
+    def set_updates(self, **updates: int) -> None:
+        """Sets how many updates a turn players make, by their names; the others keep theirs."""
+        self.players = tuple(replace(p, updates=updates.get(p.name, p.updates)) for p in self.players)
+
+    @final
     def losses(self, player: str, x: Tensor, streams: Streams, turn: int) -> Terms:
-        """Returns the named terms that this player minimises on the batch `x` `(batch, *shape)`."""
+        """Returns the named terms that this player minimises on the batch `x` `(batch, *shape)`.
+
+        Raises:
+            InputError: the model has no such player, or its loss cannot work on such a batch.
+        """
+        mover = next((candidate for candidate in self.players if candidate.name == player), None)
+        if mover is None:
+            names = [candidate.name for candidate in self.players]
+            raise InputError(f"there is no player {player!r}; the players are {', '.join(names)}.")
+        terms = self._losses(player, x, streams, turn)
+        self.restraints_of(player).add_parameter_terms(terms, self.module_of(mover), turn)
+        return terms
+
+    @abstractmethod
+    def _losses(self, player: str, x: Tensor, streams: Streams, turn: int) -> Terms:
+        """Returns the terms of a player but for its penalties on parameters."""
 
     @abstractmethod
     def sample(self, n: int, *, rng: torch.Generator) -> Tensor:
         """Draws `n` samples `(n, *shape)`; deterministic given `rng`."""
 
     def after_update(self, player: str) -> None:
-        """Applies what holds after a player's update: constraints on its parameters."""
+        """Applies what holds after a player's update: constraints on its parameters, and what penalties remember."""
+        for mover in self.players:
+            if mover.name == player:
+                self.restraints_of(player).after_update(self.module_of(mover))
 
     def averaged_modules(self) -> Iterable[str]:
         """Names the submodules that an exponential moving average follows: those that `sample` uses."""

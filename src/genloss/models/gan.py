@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from genloss.errors import InputError
-from genloss.losses import AdversarialLoss, Constraint, Penalty
-from genloss.models.base import GenerativeModel, Memory, Player, Streams, Terms
+from genloss.errors import InputError, WorkError
+from genloss.losses import AdversarialLoss, Constraint, FeaturePenalty, ParameterPenalty, Penalty
+from genloss.models.base import GenerativeModel, Player, Streams
+from genloss.models.critics import caught_features, head_of
 from genloss.models.prior import Prior
+from genloss.models.restraints import AppliedConstraint, AppliedPenalty, Restraint
+from genloss.models.terms import Memory, Terms
+from genloss.models.unrolling import Unrolling, unrolled
 from genloss.networks import couples_batch
 
-__all__ = ["GAN", "AppliedPenalty"]
+__all__ = ["GAN"]
+
+FOLLOWED = frozenset({"real", "noise"})  # points that stay where they are when the generator moves
 
 
-@dataclass(frozen=True)
-class AppliedPenalty:
-    """A penalty on the critic with its weight, computed every `interval` turns (and then `interval` times as heavy).
+class _Scored(NamedTuple):
+    """Both halves of a batch and their scores."""
 
-    Args:
-        penalty: the penalty.
-        weight: factor of its mean, at least 0.
-        interval: compute it in every `interval`-th turn only, at least 1.
-    """
-
-    penalty: Penalty
-    weight: float = 1.0
-    interval: int = 1
+    real: Tensor
+    fake: Tensor
+    real_scores: Tensor
+    fake_scores: Tensor
 
 
 class GAN(GenerativeModel):
@@ -38,14 +39,22 @@ class GAN(GenerativeModel):
     The critic moves on detached fakes, the generator through a frozen critic. With `Wasserstein`, `WeightClip(0.01)`,
     RMSProp and 5 critic updates a turn it is algorithm 13.2 of NNDL.
 
+    Penalties on samples go to the critic. One on latents (`LatentConsistency`) goes to the critic, or, named with
+    `player="generator"`, to the generator, which **maximises** the change of its own output: together they are zCR
+    (weights 5 and 0.5 in its paper). Penalties on features read the critic's last hidden layer.
+
     Args:
         generator: maps noise `(batch, prior.dim)` to `(batch, *shape)`.
-        discriminator: maps `(batch, *shape)` to scores `(batch, ...)`, unbounded.
+        discriminator: maps `(batch, *shape)` to scores `(batch, ...)`, unbounded; with packing, whole packs.
         loss: the adversarial loss.
         prior: the prior of the noise.
-        penalties: penalties on the critic.
-        constraints: applied to the critic's parameters after each of its updates.
-        critic_updates: critic updates a turn.
+        penalties: penalties and constraints of both players.
+        packing: samples that the critic sees at once, joined along their first axis, at least 1 (PacGAN): against
+            dropped modes, for a pack shows a lack of variety. The batch is a multiple of it.
+        unrolling: lets the generator look ahead through steps of the critic, or None.
+
+    Raises:
+        InputError: a penalty or constraint cannot work so.
 
     Example:
         >>> from genloss.losses import Hinge
@@ -56,7 +65,8 @@ class GAN(GenerativeModel):
         >>> tuple(gan.sample(3, rng=rng).shape)
         (3, 2)
 
-    Source: Goodfellow et al. 2014, algorithm 1; NNDL algorithms 13.1 and 13.2.
+    Source: Goodfellow et al. 2014, algorithm 1; NNDL algorithms 13.1 and 13.2; Lin et al. 2018, section 2 (packing);
+    Metz et al. 2017 (unrolling).
     """
 
     def __init__(
@@ -66,83 +76,156 @@ class GAN(GenerativeModel):
         loss: AdversarialLoss,
         prior: Prior,
         *,
-        penalties: Sequence[AppliedPenalty] = (),
-        constraints: Sequence[Constraint] = (),
-        critic_updates: int = 1,
+        penalties: Sequence[Restraint] = (),
+        packing: int = 1,
+        unrolling: Unrolling | None = None,
     ) -> None:
         super().__init__()
         self.generator = generator
         self.discriminator = discriminator
         self.loss = loss
         self.prior = prior
-        self.penalties = tuple(penalties)
-        self.constraints = tuple(constraints)
-        self.players = (
-            Player("discriminator", "discriminator", updates=critic_updates),
-            Player("generator", "generator"),
-        )
+        self.packing = packing
+        self.unrolling = unrolling
+        self.memory = Memory(loss.init_state())
         self._one_pass = not couples_batch(discriminator)
-        names = [applied.penalty.card.name for applied in self.penalties]
-        if len(set(names)) < len(names):
-            raise InputError(f"a penalty is given twice: {', '.join(names)}; give each once, with its whole weight.")
-        states = {"loss": loss.init_state()} | {a.penalty.card.name: a.penalty.init_state() for a in self.penalties}
-        self.memories = nn.ModuleDict({name: Memory(state) for name, state in states.items()})
+        self._set_players((Player("discriminator", "discriminator"), Player("generator", "generator")), penalties)
 
-    def losses(self, player: str, x: Tensor, streams: Streams, turn: int) -> Terms:
-        """Returns the terms of `discriminator` or `generator` on the real batch `x`."""
-        if player == "generator":
-            return self._generator_terms(x, streams)
-        if player == "discriminator":
+    def _check_restraint(self, restraint: Restraint, player: str) -> None:
+        """Refuses what has no meaning for this player, or what unrolled steps of the critic could not follow."""
+        name, critic = restraint.name, player == "discriminator"
+        of = restraint.constraint if isinstance(restraint, AppliedConstraint) else restraint.penalty
+        if isinstance(of, Penalty) and not critic and of.space == "samples":
+            raise InputError(f"{name} looks at the critic's scores of samples: a generator has none; leave out player.")
+        if isinstance(of, FeaturePenalty):
+            if critic:
+                raise InputError(f"{name} is minimised by the generator alone, not by the critic; leave out player.")
+            head_of(self.discriminator)
+        if self.unrolling is None or not critic:
+            return
+        moves = isinstance(of, Penalty) and not (of.space == "samples" and of.points <= FOLLOWED)
+        if moves or isinstance(of, Constraint):
+            raise InputError(
+                f"{name} cannot be used with unrolled steps of the critic, which follow penalties on parameters and on "
+                "real samples only (r1, dragan); leave it out, or leave out model.unrolled."
+            )
+
+    def _losses(self, player: str, x: Tensor, streams: Streams, turn: int) -> Terms:
+        if len(x) % self.packing:
+            raise InputError(
+                f"the batch holds {len(x)} samples, which packs of {self.packing} do not divide; set train.batch_size "
+                "to a multiple of model.packing."
+            )
+        try:
+            if player == "generator":
+                return self._generator_terms(x, streams, turn)
             return self._discriminator_terms(x, streams, turn)
-        raise InputError(f"a GAN has no player {player!r}; its players are discriminator and generator.")
+        except InputError:
+            raise
+        except ValueError as error:  # scores that left the range of the loss, for example
+            raise WorkError(f"turn {turn}, {player}: {error}") from error
 
-    def _generator_terms(self, x: Tensor, streams: Streams) -> Terms:
-        fake_scores = self.discriminator(self.generator(self.prior.draw(len(x), streams.noise)))
-        real_scores = None
-        if self.loss.generator_needs_real:
-            with torch.no_grad():
-                real_scores = self.discriminator(x)
+    def _generator_terms(self, x: Tensor, streams: Streams, turn: int) -> Terms:
+        z = self.prior.draw(len(x), streams.noise)
+        generated = self.generator(z)
+        real, fake = self._pack(x), self._pack(generated)
+        due = self.restraints_of("generator").due(turn)
+        on_features = [applied for applied in due if isinstance(applied.penalty, FeaturePenalty)]
+        critic = self._opponent(real, fake, streams)
+        catching: AbstractContextManager[list[Tensor]] = (
+            caught_features(self.discriminator) if on_features else nullcontext([])
+        )
+        with catching as features:
+            fake_scores, real_scores = critic(fake), None
+            if self.loss.generator_needs_real or on_features:
+                with torch.no_grad():
+                    real_scores = critic(real)
         terms = Terms()
-        terms.add("loss", self.loss.generator(fake_scores, real_scores))
+        terms.add("loss", self.loss.generator(fake_scores, real_scores if self.loss.generator_needs_real else None))
+        for applied in on_features:
+            assert isinstance(applied.penalty, FeaturePenalty)
+            _add(terms, applied, applied.penalty(features[1], features[0]))
+        for applied in due:
+            if isinstance(applied.penalty, Penalty):
+                values = applied.penalty(self.generator, z, z, streams.penalty, fake_scores=generated)
+                _add(terms, applied, -values)  # the generator maximises what the critic minimises
         return terms
+
+    def _opponent(self, real: Tensor, fake: Tensor, streams: Streams) -> Callable[[Tensor], Tensor]:
+        """Returns the critic that the generator faces: as it is, or some steps ahead on this very batch."""
+        if self.unrolling is None:
+            return self.discriminator
+        fake = fake.to(real.dtype)
+
+        def critic_loss(critic: Callable[[Tensor], Tensor], parameters: Mapping[str, Tensor]) -> Tensor:
+            scored = self._scored_once(critic, real, fake)
+            terms = Terms()
+            terms.add("loss", self.loss.discriminator(*scored, state=self.memory.state()))
+            own = self.restraints_of("discriminator")
+            for applied in own.penalties:
+                state = own.memory(applied).state()
+                if isinstance(applied.penalty, ParameterPenalty):
+                    values = applied.penalty(parameters.values(), state=state)
+                else:
+                    assert isinstance(applied.penalty, Penalty)
+                    values = applied.penalty(critic, real, fake, streams.penalty, state=state)
+                terms.add(applied.name, values, weight=applied.weight)
+            return terms.total()
+
+        with torch.autocast(real.device.type, enabled=False):
+            return unrolled(self.discriminator, critic_loss, self.unrolling)
 
     def _discriminator_terms(self, x: Tensor, streams: Streams, turn: int) -> Terms:
+        z = self.prior.draw(len(x), streams.noise)
         with torch.no_grad():
-            fake = self.generator(self.prior.draw(len(x), streams.noise)).to(x.dtype)
-        active = [applied for applied in self.penalties if turn % applied.interval == 0]
-        points = {point for applied in active for point in applied.penalty.points}
-        real_scores, fake_scores, x, fake = self._score(x, fake, points)
+            fake = self.generator(z).to(x.dtype)
+        own = self.restraints_of("discriminator")
+        due = [(applied, applied.penalty) for applied in own.due(turn) if isinstance(applied.penalty, Penalty)]
+        points = {point for _, penalty in due if penalty.space == "samples" for point in penalty.points}
+        scored = self._score(self._pack(x), self._pack(fake), points)
         terms = Terms()
-        terms.note("real_score", real_scores)
-        terms.note("fake_score", fake_scores)
-        memory = self._memory("loss")
-        terms.add("loss", self.loss.discriminator(real_scores, fake_scores, state=memory.state()))
-        memory.replace(self.loss.next_state(memory.state(), real_scores, fake_scores))
-        for applied in active:
-            penalty, memory = applied.penalty, self._memory(applied.penalty.card.name)
-            values = penalty(
-                self.discriminator,
-                x,
-                fake,
-                streams.penalty,
-                real_scores=real_scores if "real" in penalty.points else None,
-                fake_scores=fake_scores if "fake" in penalty.points else None,
-                state=memory.state(),
-            )
-            terms.add(penalty.card.name, values, weight=applied.weight * applied.interval)
-            memory.replace(penalty.next_state(memory.state(), real_scores, fake_scores))
+        terms.note("real_score", scored.real_scores)
+        terms.note("fake_score", scored.fake_scores)
+        state = self.memory.state()
+        terms.add("loss", self.loss.discriminator(scored.real_scores, scored.fake_scores, state=state))
+        self.memory.replace(self.loss.next_state(state, scored.real_scores, scored.fake_scores))
+        for applied, penalty in due:
+            memory = own.memory(applied)
+            _add(terms, applied, self._penalise(penalty, scored, z, streams, memory.state()))
+            memory.replace(penalty.next_state(memory.state(), scored.real_scores, scored.fake_scores))
         return terms
 
-    def _memory(self, name: str) -> Memory:
-        memory = self.memories[name]
-        assert isinstance(memory, Memory)
-        return memory
+    def _penalise(
+        self, penalty: Penalty, scored: _Scored, z: Tensor, streams: Streams, state: Mapping[str, Tensor]
+    ) -> Tensor:
+        if penalty.space == "latents":
+            z = z.unflatten(0, (-1, self.packing))
+            return penalty(self._score_latents, z, z, streams.penalty, fake_scores=scored.fake_scores, state=state)
+        return penalty(
+            self.discriminator,
+            scored.real,
+            scored.fake,
+            streams.penalty,
+            real_scores=scored.real_scores if "real" in penalty.points else None,
+            fake_scores=scored.fake_scores if "fake" in penalty.points else None,
+            state=state,
+        )
 
-    def _score(self, real: Tensor, fake: Tensor, points: set[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _score_latents(self, z: Tensor) -> Tensor:
+        """Scores the samples of latents `(packs, packing, dim)`; the generator stands still."""
+        with torch.no_grad():
+            fake = self.generator(z.flatten(0, 1))
+        scores: Tensor = self.discriminator(self._pack(fake))
+        return scores
+
+    def _pack(self, x: Tensor) -> Tensor:
+        """Joins neighbours along their first axis: `(batch, c, ...)` to `(batch / packing, packing c, ...)`."""
+        return x if self.packing == 1 else x.unflatten(0, (-1, self.packing)).flatten(1, 2)
+
+    def _score(self, real: Tensor, fake: Tensor, points: set[str]) -> _Scored:
         """Scores both halves, in one pass where nothing couples them; penalised points get an input gradient first."""
-        if self._one_pass and not points & {"real", "fake"}:
-            real_scores, fake_scores = self.discriminator(torch.cat((real, fake))).chunk(2)
-            return real_scores, fake_scores, real, fake
+        if not points & {"real", "fake"}:
+            return _Scored(real, fake, *self._scored_once(self.discriminator, real, fake))
         scored = []
         for name, x in (("real", real), ("fake", fake)):
             penalised = name in points
@@ -151,15 +234,20 @@ class GAN(GenerativeModel):
             with torch.autocast(x.device.type, enabled=torch.is_autocast_enabled(x.device.type) and not penalised):
                 scored.append((self.discriminator(x).to(x.dtype), x))
         (real_scores, real), (fake_scores, fake) = scored
-        return real_scores, fake_scores, real, fake
+        return _Scored(real, fake, real_scores, fake_scores)
 
-    def after_update(self, player: str) -> None:
-        """Applies the constraints to the critic's parameters."""
-        if player == "discriminator":
-            for constraint in self.constraints:
-                constraint.apply_(self.discriminator.parameters())
+    def _scored_once(self, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the scores of both halves; batch normalisation must see them apart."""
+        if not self._one_pass:
+            return critic(real), critic(fake)
+        real_scores, fake_scores = critic(torch.cat((real, fake))).chunk(2)
+        return real_scores, fake_scores
 
     def sample(self, n: int, *, rng: torch.Generator) -> Tensor:
         """Draws `n` samples `(n, *shape)` from the generator."""
         samples: Tensor = self.generator(self.prior.draw(n, rng))
         return samples
+
+
+def _add(terms: Terms, applied: AppliedPenalty, values: Tensor) -> None:
+    terms.add(applied.name, values, weight=applied.weight * applied.interval)

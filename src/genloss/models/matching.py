@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from genloss.errors import InputError
 from genloss.losses import SampleDistance
-from genloss.models.base import GenerativeModel, Player, Streams, Terms
+from genloss.models.base import GenerativeModel, Player, Streams
 from genloss.models.prior import Prior
+from genloss.models.restraints import Restraint
+from genloss.models.terms import Terms
 
 __all__ = ["Autoencoder", "MomentMatching"]
 
@@ -48,6 +51,7 @@ class MomentMatching(GenerativeModel):
         prior: the prior of the noise.
         autoencoder: matches its codes instead of the data, or None.
         autoencoder_turns: turns in which the autoencoder trains, before the generator's.
+        penalties: penalties and constraints on the players' parameters.
 
     Example:
         >>> from genloss.losses import MMD
@@ -68,35 +72,33 @@ class MomentMatching(GenerativeModel):
         *,
         autoencoder: Autoencoder | None = None,
         autoencoder_turns: int = 0,
+        penalties: Sequence[Restraint] = (),
     ) -> None:
         super().__init__()
         self.generator = generator
         self.loss = loss
         self.prior = prior
         self.autoencoder = autoencoder
-        self.players = (
-            (Player("generator", "generator"),)
-            if autoencoder is None
-            else (
+        players: tuple[Player, ...] = (Player("generator", "generator"),)
+        if autoencoder is not None:
+            players = (
                 Player("autoencoder", "autoencoder", last_turn=autoencoder_turns),
                 Player("generator", "generator", first_turn=autoencoder_turns + 1),
             )
-        )
+        self._set_players(players, penalties)
 
-    def losses(self, player: str, x: Tensor, streams: Streams, turn: int) -> Terms:
-        """Returns the terms of `generator`, or of `autoencoder` where there is one, on the real batch `x`."""
+    def _losses(self, player: str, x: Tensor, streams: Streams, turn: int) -> Terms:
         terms = Terms()
-        if player == "generator":
-            matched = self.generator(self.prior.draw(len(x), streams.noise))
-            if self.autoencoder is not None:
-                matched = torch.sigmoid(matched)
-                with torch.no_grad():
-                    x = self.autoencoder.encode(x)
-            terms.add("loss", self.loss(matched, x, rng=streams.penalty))
-        elif player == "autoencoder" and self.autoencoder is not None:
+        if player == "autoencoder":
+            assert self.autoencoder is not None
             terms.add("loss", (self.autoencoder(x) - x).square().flatten(1).sum(1))
-        else:
-            raise InputError(f"there is no player {player!r}; the players are {[p.name for p in self.players]}.")
+            return terms
+        matched = self.generator(self.prior.draw(len(x), streams.noise))
+        if self.autoencoder is not None:
+            matched = torch.sigmoid(matched)
+            with torch.no_grad():
+                x = self.autoencoder.encode(x)
+        terms.add("loss", self.loss(matched, x, rng=streams.penalty))
         return terms
 
     def sample(self, n: int, *, rng: torch.Generator) -> Tensor:

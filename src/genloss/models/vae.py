@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from genloss.errors import InputError
-from genloss.losses import Bernoulli, DiagonalNormal, Likelihood, VariationalLoss
-from genloss.models.base import GenerativeModel, Player, Streams, Terms
+from genloss.losses import ELBO, DiagonalNormal, Likelihood, VariationalLoss
+from genloss.models.base import Player, Streams
+from genloss.models.decoding import DecodingModel
 from genloss.models.prior import Prior
+from genloss.models.restraints import Restraint
+from genloss.models.terms import Terms
 
 __all__ = ["VAE"]
 
 
-class VAE(GenerativeModel):
+class VAE(DecodingModel):
     r"""An inference network $q(z|x)$ and a decoder $p(x|z)$ that minimise one variational loss together.
 
     $z = \mu + \sigma \odot \epsilon$ (NNDL 13.27); the decoder's density is a choice of its own. A `Bernoulli` decoder
@@ -26,6 +30,7 @@ class VAE(GenerativeModel):
         likelihood: the decoder's density.
         prior: the prior of the latent.
         value_range: lowest and highest value of the data, for a Bernoulli decoder.
+        penalties: penalties and constraints on the parameters.
 
     Example:
         >>> from genloss.losses import ELBO, Gaussian
@@ -48,21 +53,15 @@ class VAE(GenerativeModel):
         prior: Prior,
         *,
         value_range: tuple[float, float] = (0.0, 1.0),
+        penalties: Sequence[Restraint] = (),
     ) -> None:
-        super().__init__()
+        super().__init__(generator, likelihood, value_range)
         self.encoder = encoder
-        self.generator = generator
         self.loss = loss
-        self.likelihood = likelihood
         self.prior = prior
-        self.low, self.high = value_range if isinstance(likelihood, Bernoulli) else (0.0, 1.0)
-        self.shared = nn.Parameter(torch.zeros(likelihood.shared_parameters)) if likelihood.shared_parameters else None
-        self.players = (Player("autoencoder", ""),)
+        self._set_players((Player("autoencoder", ""),), penalties)
 
-    def losses(self, player: str, x: Tensor, streams: Streams, turn: int) -> Terms:
-        """Returns the terms of the one player, `autoencoder`, on the batch `x`."""
-        if player != "autoencoder":
-            raise InputError(f"a VAE has no player {player!r}; its one player is autoencoder.")
+    def _losses(self, player: str, x: Tensor, streams: Streams, turn: int) -> Terms:
         posterior, u, log_likelihood = self._infer(x, streams.noise, self.loss.samples)
         result = self.loss(posterior, DiagonalNormal.standard_like(posterior), u, log_likelihood, rng=streams.penalty)
         terms = Terms()
@@ -76,39 +75,22 @@ class VAE(GenerativeModel):
         mean, log_variance = self.encoder(x)
         posterior = DiagonalNormal(mean=mean, log_variance=log_variance)
         u = posterior.sample(rng, samples)
-        return posterior, u, self.likelihood.log_prob(self._to_unit(x), self._decoder_output(u))
-
-    def _decoder_output(self, u: Tensor) -> Tensor:
-        """Decodes latents `(..., dim)` to the likelihood's parameters `(..., *shape[, values])`."""
-        out: Tensor = self.generator(self.prior.transform(u).flatten(0, -2))
-        out = out.reshape(*u.shape[:-1], *out.shape[1:])
-        if self.shared is None:
-            return out
-        own = [value.expand_as(out) for value in self.shared]
-        return torch.stack((out, *own), dim=-1)
-
-    def _to_unit(self, x: Tensor) -> Tensor:
-        return x if (self.low, self.high) == (0.0, 1.0) else (x - self.low) / (self.high - self.low)
+        return posterior, u, self._log_likelihood(x, self.prior.transform(u))
 
     def bound(self, x: Tensor, rng: torch.Generator) -> Tensor:
-        """Returns the bound of log p(x) that the loss reports, `(batch,)` in nats."""
+        """Returns the bound of log p(x) that the loss reports, `(batch,)` in nats.
+
+        For a loss whose samples see each other it is the ELBO, so that no sample's bound depends on its company.
+        """
         posterior, u, log_likelihood = self._infer(x, rng, self.loss.samples)
-        prior = DiagonalNormal.standard_like(posterior)
-        bound: Tensor = self.loss(posterior, prior, u, log_likelihood, rng=rng).bound
+        loss = ELBO(samples=self.loss.samples) if self.loss.couples_batch else self.loss
+        bound: Tensor = loss(posterior, DiagonalNormal.standard_like(posterior), u, log_likelihood, rng=rng).bound
         return bound
 
     def encode(self, x: Tensor) -> Tensor:
         """Returns the posterior means in the space of the prior, `(batch, latent)`."""
         mean: Tensor = self.encoder(x)[0]
         return self.prior.transform(mean)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Returns the decoder's mean for latents `(batch, latent)` of the prior's space."""
-        out: Tensor = self.generator(z)
-        if self.shared is not None:
-            out = torch.stack((out, *(value.expand_as(out) for value in self.shared)), dim=-1)
-        mean: Tensor = self.likelihood.mean(out)
-        return mean * (self.high - self.low) + self.low
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Returns the decoder's mean at the posterior's mean."""

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from genloss.data import Dataset, load_data
-from genloss.errors import InputError, did_you_mean
-from genloss.losses import (
-    MMD,
-    AdversarialLoss,
-    Constraint,
-    Likelihood,
-    Penalty,
-    median_bandwidth,
-)
-from genloss.models import GAN, VAE, AppliedPenalty, GenerativeModel, MomentMatching, Prior
-from genloss.models.matching import Autoencoder
-from genloss.networks import MLP, Architecture, GaussianInference, TwoLayerInference, architectures
-from genloss.runs.schema import PlayerConfig, Recipe, ScheduleConfig, checked
-from genloss.runs.specification import DEFAULT_LOSS, LOSS_BASE, class_of, construct, to_mapping
+from genloss.errors import InputError
+from genloss.models import Streams
+from genloss.runs.assembly import assemble
+from genloss.runs.choices import choose_loss, choose_restraints, schedule_of
+from genloss.runs.schema import PlayerConfig, Recipe, ScheduleConfig
 from genloss.training.batches import BatchStream
 from genloss.training.loop import Timetable
 from genloss.training.randomness import seed_of, spawn, stream
-from genloss.training.schedule import Schedule
 from genloss.training.state import PlayerTraining, TrainingState
 
 __all__ = ["Built", "build", "choose_device", "load"]
@@ -89,10 +78,12 @@ def build(recipe: Recipe) -> Built:
     device = choose_device(recipe.device)
     torch.set_num_threads(recipe.threads or (1 if _is_small(recipe) else torch.get_num_threads()))
     dataset = load(recipe)
-    recipe, loss, schedules, notes = _loss(recipe, dataset)
+    chosen = choose_loss(recipe, dataset)
+    restraints, penalties = choose_restraints(recipe)
+    recipe = recipe.model_copy(update={"loss": chosen.written, "penalties": penalties})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(recipe.seed, "init"))
-        model, recipe = _model(recipe, dataset, loss)
+        model, recipe, notes = assemble(recipe, dataset, chosen.loss, restraints)
     dataset = dataset.to(device)
     model = model.to(device)
     precision, reason = _precision(recipe, model, device)
@@ -105,12 +96,14 @@ def build(recipe: Recipe) -> Built:
         for player in model.players
     }
     state = TrainingState(
-        model, training, batches, streams, ema=recipe.train.ema, precision=precision, loss_schedules=schedules
+        model, training, batches, streams, ema=recipe.train.ema, precision=precision, loss_schedules=chosen.schedules
     )
+    _try_losses(state, recipe)
     every = recipe.evaluation.every or max(1, recipe.train.steps // 10)
     timetable = Timetable(recipe.train.steps, recipe.train.log_every, every, recipe.train.checkpoint_every)
+    notes = [*dataset.notes, *chosen.notes, *notes]
     notes += [f"device {device.type}, {torch.get_num_threads()} threads, {reason}"]
-    return Built(recipe, dataset, state, timetable, (*dataset.notes, *notes))
+    return Built(recipe, dataset, state, timetable, tuple(notes))
 
 
 def _is_small(recipe: Recipe) -> bool:
@@ -139,162 +132,25 @@ def _cpu_has_bfloat16() -> bool:
     return flags.is_file() and "avx512_bf16" in flags.read_text()
 
 
-def architecture(specification: Mapping[str, Any], key: str) -> Architecture:
-    """Makes an architecture from `{name: mlp, width: 128}`."""
-    fields = to_mapping({"name": "mlp", **specification}, key)
-    name = fields.pop("name")
-    known = architectures()
-    if name not in known:
-        raise InputError(f"{key}.name is {name!r}, not a known architecture.{did_you_mean(name, known)}")
-    return construct(known[name], fields, key)
-
-
-def _schedule(config: ScheduleConfig, steps: int) -> Schedule:
-    start = (
-        round(config.start * steps) if isinstance(config.start, float) and config.start <= 1 else round(config.start)
-    )
-    turns = steps - start if config.turns is None else config.turns
-    length = round(turns * steps) if isinstance(turns, float) and turns <= 1 else round(turns)
-    return Schedule(
-        schedule=config.schedule,
-        start_value=config.start_value,
-        end_value=config.end_value,
-        start=start,
-        turns=max(1, length),
-    )
-
-
-def _loss(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, Any, dict[str, Schedule], list[str]]:
-    """Makes the loss; scheduled fields get their first value, an MMD without bandwidths gets them from the data."""
-    model = recipe.model
-    fields = to_mapping(recipe.loss if recipe.loss is not None else DEFAULT_LOSS[model.name], "loss")
-    name = fields.pop("name")
-    cls = class_of(name, (LOSS_BASE[model.name],), "loss")
-    schedules, notes = {}, []
-    resolved = dict(fields)
-    for field, value in fields.items():
-        if isinstance(value, dict) and "schedule" in value:
-            schedules[field] = _schedule(checked(ScheduleConfig, value, f"loss.{field}"), recipe.train.steps)
-            fields[field] = schedules[field].value(0)
-    if cls is MMD and "bandwidths" not in fields:
-        fields["bandwidths"], sentence = _bandwidths(recipe, dataset)
-        resolved["bandwidths"] = list(fields["bandwidths"])
-        notes.append(sentence)
-    loss = construct(cls, fields, "loss")
-    everything = {f.name: getattr(loss, f.name) for f in dataclasses.fields(loss)}
-    written = {key: resolved.get(key, _plain(value)) for key, value in everything.items()}
-    return recipe.model_copy(update={"loss": {"name": name, **written}}), loss, schedules, notes
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _bandwidths(recipe: Recipe, dataset: Dataset) -> tuple[tuple[float, ...], str]:
-    factors = (0.25, 0.5, 1.0, 2.0, 4.0)
-    if recipe.model.codes is not None:
-        centre = (recipe.model.codes / 6.0) ** 0.5
-        return tuple(
-            centre * f for f in factors
-        ), "MMD bandwidths around the mean distance of codes uniform in the unit cube"
-    real = dataset.all("train", limit=2000, rng=stream(0, "bandwidths")).x
-    centre = float(median_bandwidth(real))
-    return tuple(centre * f for f in factors), f"MMD bandwidths 1/4 to 4 times the data's median distance {centre:.4g}"
-
-
-def _model(recipe: Recipe, dataset: Dataset, loss: Any) -> tuple[GenerativeModel, Recipe]:
-    config = recipe.model
-    network = architecture(config.network, "model.network")
-    opponent = architecture(config.critic, "model.critic") if config.critic is not None else network
-    prior = Prior(config.prior, config.noise_dim)
-    shape = dataset.shape
-    if config.name == "gan":
-        return _gan(
-            recipe, _into_range(network, config.noise_dim, dataset), opponent.critic(shape), loss, prior
-        ), recipe
-    if config.name == "vae":
-        likelihood, written = _likelihood(recipe, dataset)
-        if config.encoder is not None:
-            encoder: nn.Module = _two_layer(config.encoder, shape, config.noise_dim)
-        else:
-            encoder = GaussianInference(opponent.critic(shape, outputs=2 * config.noise_dim))
-        values = likelihood.parameters_per_value
-        generator = network.generator(config.noise_dim, shape, values=values, bounded=False)
-        vae = VAE(encoder, generator, loss, likelihood, prior, value_range=dataset.value_range or (0.0, 1.0))
-        return vae, recipe.model_copy(update={"model": config.model_copy(update={"likelihood": written})})
-    if config.codes is None:
-        return MomentMatching(_into_range(network, config.noise_dim, dataset), loss, prior), recipe
-    coder = Autoencoder(opponent.critic(shape, outputs=config.codes), _into_range(network, config.codes, dataset))
-    codes = network if isinstance(network, MLP) else MLP(width=256, depth=3)
-    generator = codes.generator(config.noise_dim, (config.codes,), bounded=False)
-    turns = config.codes_steps
-    turns = round(turns * recipe.train.steps) if isinstance(turns, float) and turns <= 1 else round(turns)
-    return MomentMatching(generator, loss, prior, autoencoder=coder, autoencoder_turns=max(1, turns)), recipe
-
-
-def _into_range(network: Architecture, inputs: int, dataset: Dataset) -> nn.Module:
-    """A generator whose output lies in the range of the data: tanh, sigmoid or unbounded."""
-    if dataset.kind != "image":
-        return network.generator(inputs, dataset.shape, bounded=False)
-    if dataset.value_range == (0.0, 1.0):
-        return nn.Sequential(network.generator(inputs, dataset.shape, bounded=False), nn.Sigmoid())
-    return network.generator(inputs, dataset.shape, bounded=True)
-
-
-def _gan(recipe: Recipe, generator: nn.Module, critic: nn.Module, loss: AdversarialLoss, prior: Prior) -> GAN:
-    penalties, constraints = _penalties(recipe)
-    return GAN(
-        generator,
-        critic,
-        loss,
-        prior,
-        penalties=penalties,
-        constraints=constraints,
-        critic_updates=recipe.train.player("discriminator").updates or 1,
-    )
-
-
-def _penalties(recipe: Recipe) -> tuple[list[AppliedPenalty], list[Constraint]]:
-    penalties, constraints = [], []
-    for position, specification in enumerate(recipe.penalties):
-        key = f"penalties[{position}]"
-        fields = to_mapping(specification, key)
-        name = fields.pop("name")
-        cls = class_of(name, (Penalty, Constraint), key)
-        if issubclass(cls, Constraint):
-            constraints.append(construct(cls, fields, key))
-            continue
-        weight, interval = fields.pop("weight", cls.card.weight), fields.pop("interval", 1)
-        if not (isinstance(weight, (int, float)) and weight >= 0):
-            raise InputError(f"{key}.weight is {weight!r}, expected a number of at least 0.")
-        if not (isinstance(interval, int) and interval >= 1):
-            raise InputError(f"{key}.interval is {interval!r}, expected a whole number of at least 1.")
-        penalties.append(AppliedPenalty(construct(cls, fields, key), float(weight), interval))
-    return penalties, constraints
-
-
-def _likelihood(recipe: Recipe, dataset: Dataset) -> tuple[Likelihood, dict[str, Any]]:
-    default = {"name": "bernoulli"} if dataset.binarise != "none" else {"name": "gaussian", "variance": "shared"}
-    fields = to_mapping(recipe.model.likelihood or default, "model.likelihood")
-    name = fields.pop("name")
-    likelihood = construct(class_of(name, (Likelihood,), "model.likelihood"), fields, "model.likelihood")
-    if name == "bernoulli" and dataset.kind != "image":
-        raise InputError(
-            f"model.likelihood=bernoulli needs images, but {dataset.name!r} holds {dataset.kind}; use gaussian."
-        )
-    return likelihood, {"name": name, **fields}
-
-
-def _two_layer(specification: Mapping[str, Any], shape: tuple[int, ...], latent: int) -> nn.Module:
-    fields = to_mapping(specification, "model.encoder")
-    if fields.pop("name") != "two_layer" or set(fields) - {"width"}:
-        raise InputError(f"model.encoder is {specification!r}, expected {{name: two_layer, width: 512}}.")
-    return TwoLayerInference(shape, latent, **fields)
+def _try_losses(state: TrainingState, recipe: Recipe) -> None:
+    """Computes every player's losses once, on a copy, so that what cannot work is said before the first turn."""
+    device = next(state.model.parameters()).device
+    model = copy.deepcopy(state.model)
+    x = state.batches.dataset.batch("train", torch.arange(recipe.train.batch_size), stream(0, "try/data", device)).x
+    streams = Streams(stream(0, "try/noise", device), stream(0, "try/penalty", device))
+    try:
+        with torch.random.fork_rng(devices=[]), state.autocast():
+            for player in model.players:
+                model.losses(player.name, x, streams, 0)  # all penalties are due in turn 0
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"the losses of this recipe cannot be computed: {error}") from error
 
 
 def _training(module: nn.Module, config: PlayerConfig, steps: int) -> PlayerTraining:
     rate = config.learning_rate if config.learning_rate is not None else 1e-3
-    schedule = _schedule(rate, steps) if isinstance(rate, ScheduleConfig) else None
+    schedule = schedule_of(rate, steps) if isinstance(rate, ScheduleConfig) else None
     value = schedule.value(0) if schedule is not None else float(rate)  # type: ignore[arg-type]
     parameters = list(module.parameters())
     decay = config.weight_decay or 0.0

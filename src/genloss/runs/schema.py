@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from genloss.errors import InputError, did_you_mean
 
 __all__ = [
+    "AutoencoderCriticConfig",
+    "CodebookConfig",
     "DataConfig",
     "EvaluationConfig",
     "ModelConfig",
     "PlayerConfig",
     "Recipe",
+    "ScheduleConfig",
     "TrainConfig",
     "checked",
     "players_of",
@@ -97,16 +100,53 @@ class DataConfig(Strict):
         return self
 
 
+class UnrolledConfig(Strict):
+    """How far ahead the generator of a gan looks at its critic."""
+
+    steps: int = Field(5, ge=1, description="gradient steps of the critic")
+    rate: PositiveNumber = Field(0.1, description="learning rate of these plain gradient steps")
+
+
+class CodebookConfig(Strict):
+    """The codes of a vae with loss=vector_quantised."""
+
+    codes: int = Field(64, ge=2, description="number of codes")
+    dim: int = Field(2, ge=1, description="dimensions of a code; model.noise_dim is a multiple of it")
+
+
+class AutoencoderCriticConfig(Strict):
+    """A critic that scores by its reconstruction error."""
+
+    name: Literal["autoencoder"] = "autoencoder"
+    codes: int | None = Field(None, ge=1, description="units of its code; model.noise_dim if left out")
+    power: Literal[1, 2] = Field(2, description="1: absolute error, 2: squared error")
+    network: dict[str, Any] | None = Field(None, description="architecture of both halves; model.network if left out")
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Named = Annotated[dict[str, Any], BeforeValidator(_named)]
+
+
 class ModelConfig(Strict):
     """Networks and who minimises what."""
 
     name: Literal["gan", "vae", "mmd"]
-    network: dict[str, Any] = Field(default_factory=lambda: {"name": "mlp"}, description="architecture and its options")
-    critic: dict[str, Any] | None = Field(None, description="architecture of the critic or encoder, if another one")
+    network: Named = Field(default_factory=lambda: {"name": "mlp"}, description="architecture and its options")
+    critic: Named | None = Field(
+        None, description="architecture of the critic or encoder, if another one; of a gan also {name: autoencoder}"
+    )
+    packing: int | None = Field(None, ge=2, description="of a gan: samples that the critic sees at once")
+    unrolled: UnrolledConfig | None = Field(None, description="of a gan: {steps: 5, rate: 0.1}")
+    codebook: CodebookConfig | None = Field(
+        None, description="of a vae with loss=vector_quantised: {codes: 64, dim: 2}"
+    )
     prior: Literal["normal", "uniform", "exponential"] = "normal"
     noise_dim: int = Field(64, ge=1, description="dimensions of the latent")
     likelihood: Any = Field(None, description="decoder density of a vae")
-    encoder: dict[str, Any] | None = Field(None, description="of a vae: {name: two_layer, width: 512}")
+    encoder: Named | None = Field(None, description="of a vae: {name: two_layer, width: 512}")
     codes: int | None = Field(None, ge=1, description="of mmd: match the codes of an autoencoder with so many units")
     codes_steps: int | float = Field(
         0.5, gt=0, description="turns or share of the run in which that autoencoder trains"
@@ -114,7 +154,8 @@ class ModelConfig(Strict):
 
     @model_validator(mode="after")
     def _only_own_keys(self) -> ModelConfig:
-        for key, owner in (("likelihood", "vae"), ("encoder", "vae"), ("codes", "mmd")):
+        owners = dict.fromkeys(("likelihood", "encoder", "codebook"), "vae") | {"codes": "mmd"}
+        for key, owner in (owners | {"packing": "gan", "unrolled": "gan"}).items():
             if getattr(self, key) is not None and self.name != owner:
                 raise ValueError(
                     f"model.{key} belongs to model.name={owner}, but model.name is {self.name}; leave it out"
@@ -151,7 +192,7 @@ class Recipe(Strict):
     data: DataConfig
     model: ModelConfig
     loss: Any = Field(None, description="name, {name: ..., field: ...} or package.module:Class")
-    penalties: list[Any] = Field(default_factory=list, description="likewise, with `weight` and `interval`")
+    penalties: list[Any] = Field(default_factory=list, description="likewise, with `weight`, `interval` and `player`")
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
@@ -163,9 +204,11 @@ class Recipe(Strict):
                 raise ValueError(
                     f"train.{name} belongs to another model: the players of {self.model.name} are {', '.join(own)}"
                 )
-        if self.penalties and self.model.name != "gan":
+        packing = self.model.packing or 1
+        if self.train.batch_size % packing:
             raise ValueError(
-                f"penalties act on a critic, which model.name={self.model.name} does not have; leave them out"
+                f"train.batch_size is {self.train.batch_size}, which packs of model.packing={packing} do not divide; "
+                f"set it to {max(1, self.train.batch_size // packing) * packing}"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""From a name, a mapping or `package.module:Class` to an object of the catalogue, checked against its dataclass."""
+"""From a name, a mapping or `package.module:Class` to an object of the catalogue and back, checked by its dataclass."""
 
 from __future__ import annotations
 
@@ -7,19 +7,40 @@ import importlib
 import inspect
 import os
 import sys
+import typing
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from genloss.errors import InputError, did_you_mean
-from genloss.losses import AdversarialLoss, Loss, SampleDistance, VariationalLoss, catalogue, find_loss
+from genloss.losses import (
+    AdversarialLoss,
+    Constraint,
+    FeaturePenalty,
+    Loss,
+    ParameterPenalty,
+    Penalty,
+    SampleDistance,
+    VariationalLoss,
+    VectorQuantised,
+    catalogue,
+    find_loss,
+)
 
-__all__ = ["DEFAULT_LOSS", "LOSS_BASE", "class_of", "construct", "to_mapping"]
+__all__ = ["DEFAULT_LOSS", "LOSS_BASES", "PENALTY_BASES", "class_of", "construct", "made", "plain", "to_mapping"]
 
 T = TypeVar("T")
+Fill = Callable[[type[Any], dict[str, Any]], dict[str, Any]]
+"""From a class and the fields that were given to those that the data decide."""
 
 DEFAULT_LOSS = {"gan": "non_saturating", "vae": "elbo", "mmd": "mmd"}
-LOSS_BASE: dict[str, type[Loss]] = {"gan": AdversarialLoss, "vae": VariationalLoss, "mmd": SampleDistance}
+LOSS_BASES: dict[str, tuple[type[Loss], ...]] = {
+    "gan": (AdversarialLoss,),
+    "vae": (VariationalLoss, VectorQuantised),
+    "mmd": (SampleDistance,),
+}
+PENALTY_BASES: tuple[type[Loss], ...] = (Penalty, ParameterPenalty, FeaturePenalty, Constraint)
 
 
 def to_mapping(specification: Any, key: str) -> dict[str, Any]:
@@ -39,8 +60,7 @@ def class_of(name: str, bases: tuple[type[Loss], ...], key: str) -> type[Any]:
     if ":" in name:
         found = _imported(name, key)
         if not (inspect.isclass(found) and issubclass(found, bases)):
-            wanted = " or ".join(f"genloss.losses.{base.__name__}" for base in bases)
-            raise InputError(f"{key}={name!r} is not a subclass of {wanted}; derive it from there.")
+            raise InputError(f"{key}={name!r} is not a subclass of {_public(bases)}; derive it from there.")
         return found
     for family in families:
         try:
@@ -48,12 +68,16 @@ def class_of(name: str, bases: tuple[type[Loss], ...], key: str) -> type[Any]:
         except KeyError:
             continue
     known = [other for family in families for other in catalogue(family)]
-    kind = " or ".join(families)
+    kind = " or ".join(dict.fromkeys("penalty" if family.endswith("penalty") else family for family in families))
     if name in catalogue():
         raise InputError(
             f"{key}={name!r} is of family {catalogue()[name].family}, but {kind} is needed here: {', '.join(known)}."
         )
     raise InputError(f"{key}={name!r} is not a known {kind}.{did_you_mean(name, known)}")
+
+
+def _public(bases: tuple[type[Loss], ...]) -> str:
+    return " or ".join(f"genloss.losses.{base.__name__}" for base in bases)
 
 
 def _imported(name: str, key: str) -> Any:
@@ -67,8 +91,29 @@ def _imported(name: str, key: str) -> Any:
         raise InputError(f"{key}={name!r} cannot be imported: {error}; expected package.module:Class.") from error
 
 
-def construct(cls: type[T], fields: dict[str, Any], key: str) -> T:
-    """Makes a frozen dataclass from checked fields.
+def made(specification: Any, bases: tuple[type[Loss], ...], key: str, fill: Fill | None = None) -> Any:
+    """Makes an object of one of the families from its name, `{name: ..., field: ...}` or `package.module:Object`.
+
+    Raises:
+        InputError: the name is unknown or of another family, or a field is wrong.
+    """
+    fields = to_mapping(specification, key)
+    name = fields.pop("name")
+    if ":" in name and not fields and not inspect.isclass(found := _imported(name, key)):
+        if isinstance(found, bases):
+            return found
+        raise InputError(f"{key}={name!r} is a {type(found).__name__}, expected a {_public(bases)}.")
+    return construct(class_of(name, bases, key), fields, key, fill)
+
+
+def construct(cls: type[T], fields: dict[str, Any], key: str, fill: Fill | None = None) -> T:
+    """Makes a frozen dataclass from checked fields; a field that holds another loss is made likewise.
+
+    Args:
+        cls: the dataclass.
+        fields: what was given.
+        key: how messages call it.
+        fill: asked for fields that the data decide; those given come first.
 
     Raises:
         InputError: for an unknown field, a wrong type, or a value that the class refuses.
@@ -78,10 +123,46 @@ def construct(cls: type[T], fields: dict[str, Any], key: str) -> T:
         if field not in known:
             hint = did_you_mean(field, known) if known else " It has no fields."
             raise InputError(f"{key}.{field} is not a field of {cls.__name__}.{hint}")
+    hints = typing.get_type_hints(cls)
+    given = {} if fill is None else fill(cls, fields)
+    for field, value in fields.items():
+        bases = _loss_bases(hints[field])
+        nested = bases and isinstance(value, (str, dict))
+        given[field] = made(value, bases, f"{key}.{field}", fill) if nested else value
     try:
-        checked: T = TypeAdapter(with_config(ConfigDict(arbitrary_types_allowed=True))(cls)).validate_python(fields)
+        checked: T = TypeAdapter(with_config(ConfigDict(arbitrary_types_allowed=True))(cls)).validate_python(given)
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join([key, *(str(part) for part in first["loc"])])
-        raise InputError(f"{path} is {first['input']!r}: {first['msg'].removeprefix('Value error, ')}.") from error
+        reason = first["msg"].removeprefix("Value error, ").rstrip(".")
+        # What the class itself refuses it also explains; of a wrong type pydantic does not say what it got.
+        got = "" if first["type"] == "value_error" else f" is {first['input']!r}"
+        raise InputError(f"{path}{got}: {reason}.") from error
     return checked
+
+
+def _loss_bases(hint: Any) -> tuple[type[Loss], ...]:
+    """Returns the classes of the catalogue among the types that a field takes."""
+    candidates = typing.get_args(hint) or (hint,)
+    return tuple(kind for kind in candidates if inspect.isclass(kind) and issubclass(kind, Loss))
+
+
+def plain(value: Any) -> Any:
+    """Returns an object as a recipe writes it: a loss as `{name: ..., field: ...}`, a tuple as a list.
+
+    Example:
+        >>> from genloss.losses import EnergyDistance
+        >>> plain(EnergyDistance())
+        {'name': 'energy_distance', 'estimator': 'unbiased'}
+    """
+    if isinstance(value, Loss) and dataclasses.is_dataclass(value):
+        fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"name": _name_of(type(value)), **fields}
+    return [plain(entry) for entry in value] if isinstance(value, tuple) else value
+
+
+def _name_of(cls: type[Loss]) -> str:
+    card = cls.__dict__.get("card")
+    if card is not None and catalogue().get(card.name) is cls:
+        return str(card.name)
+    return f"{cls.__module__}:{cls.__qualname__}"

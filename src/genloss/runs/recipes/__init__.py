@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 
 from genloss.errors import InputError, did_you_mean
+from genloss.losses import Loss
 from genloss.runs.overrides import apply_overrides, merge, numbers, parse_override
 from genloss.runs.schema import Recipe, checked
-from genloss.runs.specification import DEFAULT_LOSS, LOSS_BASE, class_of, to_mapping
+from genloss.runs.specification import DEFAULT_LOSS, LOSS_BASES, PENALTY_BASES, class_of, to_mapping
 
 __all__ = ["bundled_recipes", "parse_recipe", "read_recipe", "recipe_summary"]
 
@@ -63,23 +64,51 @@ def read_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> tuple[Recip
     """
     tree, notes = apply_overrides(_raw(name_or_path), overrides)
     if tree.get("preset") is not None:
-        notes += _apply_preset(tree, {parse_override(text)[0] for text in overrides})
+        notes += _apply_preset(tree, overrides)
     return parse_recipe(tree), notes
 
 
-def _apply_preset(tree: dict[str, Any], explicit: set[str]) -> list[str]:
-    """Sets what the loss's paper uses, except where the command line says otherwise."""
+def _apply_preset(tree: dict[str, Any], overrides: Sequence[str]) -> list[str]:
+    """Sets what the papers of the loss and of the penalties use, except where the command line says otherwise.
+
+    A penalty with a paper of its own comes last and stays: a Wasserstein loss with a gradient penalty is that paper's.
+    All is written out, so the preset itself is dropped: the resulting recipe means the same without it.
+    """
     recipe = parse_recipe(tree)
     name = to_mapping(recipe.loss or DEFAULT_LOSS[recipe.model.name], "loss")["name"]
-    paper = class_of(name, (LOSS_BASE[recipe.model.name],), "loss").card.paper
+    paper = _paper(name, LOSS_BASES[recipe.model.name], "loss")
+    for position, penalty in enumerate(recipe.penalties):
+        key = f"penalties[{position}]"
+        if own := _paper(to_mapping(penalty, key)["name"], PENALTY_BASES, key):
+            paper = {**{key: value for key, value in paper.items() if key != "penalties"}, **own}
     if not paper:
         raise InputError(
             f"preset=paper: the card of the loss {name!r} names no optimiser or schedule; leave preset out."
         )
-    applied = {key: value for key, value in paper.items() if key not in explicit}
+    explicit = dict(parse_override(text) for text in overrides)
+    applied = {key: value for key, value in paper.items() if not _says(explicit, key)}
+    tree.setdefault("loss", name)
     for key, value in applied.items():
         merge(tree, key, value)
+    del tree["preset"]
     return ["preset=paper sets " + ", ".join(f"{key}={value}" for key, value in applied.items()) + "."]
+
+
+def _paper(name: str, bases: tuple[type[Loss], ...], key: str) -> dict[str, Any]:
+    card = getattr(class_of(name, bases, key), "card", None)  # a loss of one's own need not have a card
+    return {} if card is None else dict(card.paper)
+
+
+def _says(explicit: dict[str, Any], key: str) -> bool:
+    """Says whether overrides give a dotted key: itself, in a mapping above it, or for all players at once."""
+    parts = key.split(".")
+    for depth in range(1, len(parts) + 1):
+        node: Any = explicit.get(".".join(parts[:depth]))
+        for part in parts[depth:]:
+            node = node.get(part) if isinstance(node, dict) else None
+        if node is not None:
+            return True
+    return len(parts) == 3 and _says(explicit, f"{parts[0]}.{parts[2]}")
 
 
 def parse_recipe(tree: dict[str, Any]) -> Recipe:
