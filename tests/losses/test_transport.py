@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from genloss.losses import EarthMover, EnergyDistance, Sinkhorn, SlicedWasserstein, Wasserstein1D
+from genloss.losses import _pairwise as pairwise
 from genloss.losses import _sinkhorn as sinkhorn_module
 
 
@@ -112,10 +113,36 @@ def test_sinkhorn_in_tiles_equals_sinkhorn_at_once(monkeypatch):
     loss = Sinkhorn(blur=0.2)
     whole = loss(x, y)
     expected = torch.autograd.grad(whole, (x, y))
-    monkeypatch.setattr(sinkhorn_module, "_TILE", 40)
+    monkeypatch.setattr(sinkhorn_module, "_KEPT", 0)
+    monkeypatch.setattr(pairwise, "_TILE_CPU", 40)  # several tiles
+    monkeypatch.setattr(pairwise, "_LEAST_ROWS", 1)
     tiled = loss(x, y)
     torch.testing.assert_close(tiled, whole)
     torch.testing.assert_close(torch.autograd.grad(tiled, (x, y)), expected)
+
+
+def plain_sinkhorn(x, y, epsilon, p):
+    """Both potentials' means by the plain iteration in the log domain, all costs at once."""
+    cost = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").pow(p) / p
+    f, g, now = x.new_zeros(len(x)), y.new_zeros(len(y)), cost.max().item()
+    while True:
+        now = max(0.5 * now, epsilon)
+        for _ in range(3000 if now == epsilon else 3):
+            f = now * (math.log(len(y)) - ((g - cost) / now).logsumexp(1))
+            g = now * (math.log(len(x)) - ((f[:, None] - cost) / now).logsumexp(0))
+        if now == epsilon:
+            return (f.mean() + g.mean()).item()
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_sinkhorn_equals_the_plain_iteration_where_potentials_move_far(p, dtype):
+    # Mass has to change clusters: potentials travel many epsilons, and the kept kernel is built anew on the way.
+    x = torch.cat((normal(10, 2, seed=1), normal(10, 2, seed=2) + 10.0))
+    y = torch.cat((normal(5, 2, seed=3) - 6.0, normal(9, 2, seed=4) + 12.0))
+    found = Sinkhorn(blur=0.3, p=p, debias=False, tolerance=1e-5, iterations=20000).solve(x.to(dtype), y.to(dtype))
+    assert found.converged
+    assert found.value.item() == pytest.approx(plain_sinkhorn(x, y, 0.3**p, p), rel=1e-5)
 
 
 def test_sinkhorn_says_when_it_did_not_converge():

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["PairFunction", "first_derivative_only", "pair_sum", "row_sum", "squared_distances"]
+__all__ = ["PairFunction", "pair_sum", "row_sum", "rows_of_a_tile", "squared_distances", "with_gradient"]
 
 # Elements of one tile: small enough for a processor's cache, large enough that a GPU needs few launches.
 _TILE_CPU = 1 << 18
@@ -37,38 +37,40 @@ class PairFunction:
     smooth: bool = True
 
 
-def first_derivative_only() -> None:
-    """Raises RuntimeError inside a backward that builds a graph: the saved gradient would pass for a constant there."""
-    if torch.is_grad_enabled():
-        raise RuntimeError(
-            "a sample distance was differentiated with create_graph=True, but its gradient is computed beside its "
-            "value and has no derivative of its own; expected create_graph=False."
-        )
-
-
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """Returns `(n, m)` squared distances by the Gram expansion, never negative; centre both sets by one point first."""
     tile = torch.addmm(y.square().sum(1), x, y.mT, alpha=-2.0)
     return tile.add_(x.square().sum(1, keepdim=True)).clamp_(min=0.0)
 
 
-class _PairSum(torch.autograd.Function):
-    """Computes the gradient beside the value, tile by tile, so that no tile is kept or computed twice."""
+def rows_of_a_tile(device: torch.device, columns: int) -> int:
+    """Returns how many rows of this many columns make a tile of good size for the device."""
+    return max(_LEAST_ROWS, (_TILE_CPU if device.type == "cpu" else _TILE_GPU) // columns)
+
+
+class _WithGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, value: Tensor, x: Tensor, y: Tensor | None, on_x: Tensor | None, on_y: Tensor | None
+    ) -> Tensor:
+        ctx.save_for_backward(on_x, on_y)
+        return value.clone()
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor | None, function: PairFunction, wants: tuple[bool, bool]) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            total, gradients = _tiled(x, y, function, wants)
-        ctx.save_for_backward(*(g for g in gradients if g is not None))
-        ctx.kept = tuple(g is not None for g in gradients)
-        return total
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # the saved gradient would pass for a constant
+            raise RuntimeError(
+                "a sample distance was differentiated with create_graph=True, but its gradient is computed beside its "
+                "value and has no derivative of its own; expected create_graph=False."
+            )
+        on_x, on_y = (None if gradient is None else gradient * upstream for gradient in ctx.saved_tensors)
+        return None, on_x, on_y, None, None
 
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        first_derivative_only()
-        saved = iter(ctx.saved_tensors)
-        on_x, on_y = (next(saved) * upstream if kept else None for kept in ctx.kept)
-        return on_x, on_y, None, None
+
+def with_gradient(value: Tensor, x: Tensor, y: Tensor | None, on_x: Tensor | None, on_y: Tensor | None) -> Tensor:
+    """Returns the value as a function of `x` and `y` with these gradients, differentiable once."""
+    result: Tensor = _WithGradient.apply(value, x, y, on_x, on_y)  # type: ignore[no-untyped-call]
+    return result
 
 
 def _tiled(
@@ -78,7 +80,7 @@ def _tiled(
     if not function.smooth:
         x, y = x.double(), None if y is None else y.double()
     other = x if y is None else y
-    rows = max(_LEAST_ROWS, (_TILE_CPU if x.device.type == "cpu" else _TILE_GPU) // len(other))
+    rows = rows_of_a_tile(x.device, len(other))
     on_x = torch.empty_like(x) if wants[0] else None
     on_y = torch.zeros_like(other) if wants[1] else None
     total = x.new_zeros(())
@@ -114,28 +116,14 @@ def pair_sum(x: Tensor, y: Tensor | None, function: PairFunction) -> Tensor:
     """
     grad = torch.is_grad_enabled()
     wants = (grad and x.requires_grad, grad and y is not None and y.requires_grad)
-    total: Tensor = _PairSum.apply(x, y, function, wants)  # type: ignore[no-untyped-call]
-    return total
-
-
-class _Evaluated(torch.autograd.Function):
-    """A pair function of given values, summed; its derivative comes from the function itself."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, function: PairFunction) -> Tensor:
-        total, slope = function.evaluate(values.clone(), True)
-        ctx.save_for_backward(slope)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
-        first_derivative_only()
-        (slope,) = ctx.saved_tensors
-        return slope * upstream, None
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        total, gradients = _tiled(x, y, function, wants)
+    return with_gradient(total, x, y, *gradients)
 
 
 def row_sum(x: Tensor, y: Tensor, function: PairFunction) -> Tensor:
     """Returns the sum of `function` over the pairs of equal rows of `x` and `y`, both `(n, d)`."""
     values = (x - y).square().sum(1) if function.radial else (x * y).sum(1)
-    total: Tensor = _Evaluated.apply(values, function)  # type: ignore[no-untyped-call]
-    return total
+    with torch.no_grad():
+        total, slope = function.evaluate(values.clone(), values.requires_grad)
+    return with_gradient(total, values, None, slope, None)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from genloss.losses._fields import at_least, positive
+from genloss.losses._pairwise import with_gradient
 from genloss.losses._references import NNDL
-from genloss.losses._sinkhorn import Potentials, soft_minimum, solve
+from genloss.losses._sinkhorn import solve
 from genloss.losses.card import Card, Reference
 from genloss.losses.distances import SampleDistance
 
@@ -46,7 +47,8 @@ def _root(value: Tensor, p: float) -> Tensor:
     if p == 1.0:
         return value
     tiny = torch.finfo(value.dtype).tiny
-    return torch.where(value > tiny, value.clamp(min=tiny).pow(1.0 / p), torch.zeros_like(value))
+    # NaN is not below, and stays.
+    return torch.where(value <= tiny, torch.zeros_like(value), value.clamp(min=tiny).pow(1.0 / p))
 
 
 def _check_order(p: float) -> None:
@@ -337,27 +339,22 @@ class Sinkhorn(SampleDistance):
         return self._solve(*self._prepared(x, y))
 
     def _solve(self, x: Tensor, y: Tensor) -> SinkhornSolution:
-        epsilon = self.blur**self.p
-        with torch.autocast(x.device.type, enabled=False):
-            with torch.no_grad():
-                centre = 0.5 * (x.mean(0) + y.mean(0))
-            x, y = x - centre, y - centre
-            found = [solve(x.detach(), y.detach(), self)]
-            value = _dual_value(x, y, found[0], epsilon, self.p)
-            for samples in (x, y) if self.debias else ():
-                found.append(solve(samples.detach(), None, self))
-                value = value - 0.5 * _dual_value(samples, samples, found[-1], epsilon, self.p)
-        worst = max(potentials.marginal_error for potentials in found)
+        grad = torch.is_grad_enabled()
+        wants = (grad and x.requires_grad, grad and y.requires_grad)
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            # Near the origin the Gram expansion of distances does not cancel.
+            centre = 0.5 * (x.mean(0) + y.mean(0))
+            sets = (x - centre, y - centre)
+            found = [solve(*sets, self, wants)]
+            value, gradients = found[0].value, [found[0].on_x, found[0].on_y]
+            for side in (0, 1) if self.debias else ():
+                found.append(solve(sets[side], None, self, (wants[side], False)))
+                value = value - 0.5 * found[-1].value
+                gradients[side] = gradients[side] - 0.5 * found[-1].on_x
+        worst = max(solution.marginal_error for solution in found)
         return SinkhornSolution(
-            value=value,
+            value=with_gradient(value, x, y, *gradients),
             converged=worst <= self.tolerance,
             marginal_error=worst,
-            iterations=max(potentials.iterations for potentials in found),
+            iterations=max(solution.iterations for solution in found),
         )
-
-
-def _dual_value(x: Tensor, y: Tensor, potentials: Potentials, epsilon: float, p: int) -> Tensor:
-    """Returns the mean of both potentials after one last step, whose gradient is that of the transport cost."""
-    on_x = soft_minimum(x, y.detach(), potentials.on_y, epsilon, p)
-    on_y = soft_minimum(y, x.detach(), potentials.on_x, epsilon, p)
-    return on_x.mean() + on_y.mean()
