@@ -261,7 +261,8 @@ class Sinkhorn(SampleDistance):
     blur to an MMD with kernel $-C$. Use it where a true transport gradient is wanted from batches of some hundred
     samples. It fails slowly: with a small blur it needs many iterations, and one that stops early gives a wrong value;
     then it warns, and `solve` says how far it got. Solved in the log domain with epsilon scaling; the gradient is that
-    of the last step (the envelope theorem). Memory is linear in the number of samples.
+    of the last step (the envelope theorem). Up to $2^{24}$ pairs are kept; beyond, memory is linear in the number of
+    samples.
 
     Args:
         blur: the length below which differences are smoothed, in the units of the data, positive.
