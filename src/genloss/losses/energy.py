@@ -375,11 +375,13 @@ class NormalNoise:
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         """Draws `(n, ...)`."""
         white = torch.empty(n, len(self.root), dtype=self.root.dtype, device=self.root.device).normal_(generator=rng)
-        return self.mean + (white @ self.root.mT).reshape(n, *self.mean.shape)
+        with torch.autocast(white.device.type, enabled=False):
+            return self.mean + (white @ self.root.mT).reshape(n, *self.mean.shape)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Returns the log-density of `x` `(n, ...)`, `(n,)` in nats."""
-        white: Tensor = torch.linalg.solve_triangular(self.root, (x - self.mean).flatten(1).mT, upper=False)
-        size = len(self.root)
-        log_volume = self.root.diagonal().log().sum() + 0.5 * size * math.log(2.0 * math.pi)
-        return -0.5 * white.square().sum(0) - log_volume
+        with torch.autocast(x.device.type, enabled=False):
+            white: Tensor = torch.linalg.solve_triangular(self.root, (x - self.mean).flatten(1).mT, upper=False)
+            size = len(self.root)
+            log_volume = self.root.diagonal().log().sum() + 0.5 * size * math.log(2.0 * math.pi)
+            return -0.5 * white.square().sum(0) - log_volume

@@ -9,15 +9,18 @@ from torch import Tensor
 
 from genloss.losses._adversarial import AdversarialLoss
 from genloss.losses._law_tools import (
+    Setting,
     derivatives_agree,
+    descend,
     finite,
     memory_is_sound,
     number,
+    probe,
     same,
-    same_under_autocast,
     seeded,
 )
-from genloss.losses.laws import LawBroken, law
+from genloss.losses.card import Equilibrium
+from genloss.losses.laws import LawBroken, LawSkipped, law
 
 __all__: list[str] = []
 
@@ -26,12 +29,13 @@ _FAR = 1e4  # logits that a critic without a penalty reaches
 _WRONG = 30.0  # far enough for float32 sigmoids to round to 0 or 1
 _VANISHED = 1e-3
 _SHRUNK = 0.1  # some saturate slowly
+_REACH = 20.0  # how far from 0 an equilibrium that is not stated is looked for
 
 
 def _state(loss: AdversarialLoss) -> dict[str, Tensor]:
     """Returns a memory that has seen updates with real scores above fake ones."""
     state = loss.init_state()
-    for _ in range(100 if state else 0):
+    for _ in range(20 if state else 0):
         state = loss.next_state(state, torch.full((_BATCH,), 2.0), torch.zeros(_BATCH))
     return state
 
@@ -40,9 +44,30 @@ def _discriminator(loss: AdversarialLoss, real: Tensor, fake: Tensor) -> Tensor:
     return loss.discriminator(real, fake, state=_state(loss))
 
 
+def _stated(loss: AdversarialLoss, batch: int) -> Equilibrium:
+    stated = loss.equilibrium(batch=batch)
+    if stated is None:
+        raise LawSkipped("it states no equilibrium(), which a loss with a card does")
+    return stated
+
+
+def _shift_slope(loss: AdversarialLoss, score: float) -> float:
+    """Returns how the discriminator's loss changes when all scores are shifted together, from this one on."""
+    return sum(_discriminator_slopes(loss, score, score, torch.float64))
+
+
 def _centre(loss: AdversarialLoss) -> float:
-    """Returns a score at which the game may rest."""
-    return loss.equilibrium().score or 0.0
+    """Returns a score at which the game may rest: the stated one, else one found between 0 and _REACH."""
+    stated = loss.equilibrium()
+    if stated is not None:
+        return stated.score or 0.0
+    low, high = (0.0, _REACH) if _shift_slope(loss, 0.0) < 0.0 else (-_REACH, 0.0)
+    if abs(_shift_slope(loss, 0.0)) < 1e-9 or not _shift_slope(loss, low) < 0.0 < _shift_slope(loss, high):
+        return 0.0
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if _shift_slope(loss, middle) < 0.0 else (low, middle)
+    return 0.5 * (low + high)
 
 
 def _range(loss: AdversarialLoss, far: float) -> tuple[float, float]:
@@ -86,6 +111,22 @@ def _discriminator_slopes(loss: AdversarialLoss, real: float, fake: float, dtype
     return real_slope[0].item(), fake_slope[0].item()
 
 
+@probe("adversarial")
+def _probe(loss: AdversarialLoss, setting: Setting) -> dict[str, Tensor]:
+    """Returns both players' losses and the slopes that they train with."""
+    real, fake = (setting.tensor(scores).requires_grad_() for scores in _scores(loss, _BATCH))
+    state = {name: value.to(setting.device) for name, value in _state(loss).items()}
+    discriminator = loss.discriminator(real, fake, state=state)
+    generator = loss.generator(fake, real)
+    of_real, of_fake = _slopes(discriminator, real, fake)
+    return {
+        "the discriminator's loss": discriminator.detach(),
+        "the generator's loss": generator.detach(),
+        "gradient of the discriminator's loss": torch.cat((of_real, of_fake)),
+        "gradient of the generator's loss": _slopes(generator, fake)[0],
+    }
+
+
 @law("adversarial")
 def _shape(loss: AdversarialLoss) -> str:
     """Each player's loss is one number a sample, in float32 or better."""
@@ -119,7 +160,7 @@ def _patches(loss: AdversarialLoss) -> str:
 @law("adversarial")
 def _equilibrium(loss: AdversarialLoss) -> str:
     """At the equilibrium both losses have the value that equilibrium() states."""
-    stated = loss.equilibrium(batch=_BATCH)
+    stated = _stated(loss, _BATCH)
     for score in (stated.score,) if stated.score is not None else (0.0, 0.01):
         real, fake = _constant(loss, score, score, torch.float64)
         found = {"discriminator": _discriminator(loss, real, fake), "generator": loss.generator(fake, real)}
@@ -134,15 +175,37 @@ def _equilibrium(loss: AdversarialLoss) -> str:
 @law("adversarial")
 def _stationary(loss: AdversarialLoss) -> str:
     """At the equilibrium no shift of all scores helps the discriminator."""
-    real, fake = _discriminator_slopes(loss, _centre(loss), _centre(loss), torch.float64)
+    centre = _centre(loss)
+    real, fake = _discriminator_slopes(loss, centre, centre, torch.float64)
     slope = real + fake
     # Energies end at 0: there the loss may only rise.
     if abs(slope) > 1e-6 and not (loss.energies and slope > 0):
         raise LawBroken(
-            f"at score {_centre(loss):.4g} a shift of all scores changes the discriminator's loss with slope "
+            f"at score {centre:.4g} a shift of all scores changes the discriminator's loss with slope "
             f"{slope:.4g} ({real:.4g} real, {fake:.4g} fake), expected 0."
         )
     return f"slope {slope:.1e}"
+
+
+@law("adversarial")
+def _optimum(loss: AdversarialLoss) -> str:
+    """A critic that can no longer tell real from fake descends to the stated value."""
+    stated, state = _stated(loss, _BATCH), _state(loss)
+    low, high = _range(loss, 2.0)
+    # One score for all samples; energies stay at 0 or above.
+    free = torch.tensor(min(_centre(loss) + 1.0, high), dtype=torch.float64, requires_grad=True)
+
+    def compute() -> Tensor:
+        scores = free.clamp(min=low).expand(_BATCH)
+        return loss.discriminator(scores, scores, state=state).mean()
+
+    first, last = descend(compute, [free], rate=0.05)
+    if abs(last - stated.discriminator) > 1e-3 * (1.0 + abs(stated.discriminator)):
+        raise LawBroken(
+            f"from score {_centre(loss) + 1.0:.4g} the discriminator's loss descends from {first:.6g} to {last:.6g} at "
+            f"score {float(free):.4g}, expected {stated.discriminator:.6g}."
+        )
+    return f"from {first:.6g} to {last:.6g}, stated {stated.discriminator:.6g}"
 
 
 @law("adversarial")
@@ -185,12 +248,13 @@ def _saturation(loss: AdversarialLoss) -> str:
     }
     for player, pairs in measured.items():
         named = player in loss.saturates()
-        if (min(abs(far) / abs(near) for far, near in pairs) < (_SHRUNK if named else _VANISHED)) != named:
+        if any(abs(far) <= (_SHRUNK if named else _VANISHED) * abs(near) for far, near in pairs) != named:
             text = ", ".join(f"{far:.3g} (near the equilibrium {near:.3g})" for far, near in pairs)
             raise LawBroken(
                 f"with fakes at score {bad if player == 'generator' else good:.4g} and real samples at {bad:.4g} the "
                 f"{player}'s slopes are {text}; expected {'one' if named else 'none'} to vanish, "
-                f"since saturates() names {sorted(loss.saturates()) or 'nobody'}."
+                f"since saturates() names {sorted(loss.saturates()) or 'nobody'}; compute in log space from scores, "
+                "or, where the formula itself saturates, name the player there."
             )
     return f"saturates: {', '.join(sorted(loss.saturates())) or 'nobody'}"
 
@@ -212,7 +276,7 @@ def _extremes(loss: AdversarialLoss) -> str:
 
 
 @law("adversarial")
-def _outside(loss: AdversarialLoss) -> str | None:
+def _outside(loss: AdversarialLoss) -> str:
     """Outside its score range the loss raises instead of returning infinities."""
     low, high = loss.score_range() or (-math.inf, math.inf)
     outside = [edge + sign * (1.0 + 0.01 * abs(edge)) for edge, sign in ((low, -1), (high, 1)) if math.isfinite(edge)]
@@ -224,7 +288,9 @@ def _outside(loss: AdversarialLoss) -> str | None:
             except ValueError:
                 continue
             raise LawBroken(f"at score {score:.4g} the {player}'s loss is {number(values)}, expected a ValueError.")
-    return f"raises at {', '.join(f'{score:.4g}' for score in outside)}" if outside else None
+    if not outside:
+        raise LawSkipped("it states no range of scores: every finite one will do")
+    return f"raises at {', '.join(f'{score:.4g}' for score in outside)}"
 
 
 @law("adversarial")
@@ -246,14 +312,6 @@ def _precision(loss: AdversarialLoss) -> str:
                 what = f"the {player}'s loss from {dtype} scores"
                 worst = max(worst, same(what, found, exact, relative=2e-5, absolute=1e-6 * size))
     return f"largest difference {worst:.1e}"
-
-
-@law("adversarial")
-def _autocast(loss: AdversarialLoss) -> str:
-    """Autocast changes nothing."""
-    real, fake = _scores(loss, _BATCH, dtype=torch.float32)
-    same_under_autocast("the discriminator's loss", lambda: _discriminator(loss, real, fake))
-    return same_under_autocast("the generator's loss", lambda: loss.generator(fake, real))
 
 
 @law("adversarial")
@@ -279,23 +337,26 @@ def _permutation(loss: AdversarialLoss) -> str:
 
 @law("adversarial")
 def _coupling(loss: AdversarialLoss) -> str:
-    """A sample's loss depends on the others of its batch if and only if couples_batch says so."""
+    """The losses of a batch differ from those of its parts, put together, if and only if couples_batch says so."""
     real, fake = _scores(loss, _BATCH)
+    pairs = list(zip(real.split([1, 2, 3]), fake.split([1, 2, 3]), strict=True))
     found = {
-        "discriminator": (_discriminator(loss, real, fake)[:1], _discriminator(loss, real[:1], fake[:1])),
-        "generator": (loss.generator(fake, real)[:1], loss.generator(fake[:1], real[:1])),
+        "discriminator": (_discriminator(loss, real, fake), torch.cat([_discriminator(loss, r, f) for r, f in pairs])),
+        "generator": (loss.generator(fake, real), torch.cat([loss.generator(f, r) for r, f in pairs])),
     }
-    change = max((together - alone).abs().item() for together, alone in found.values())
+    change = max((whole - parts).abs().max().item() for whole, parts in found.values())
     if (change > 1e-9) != loss.couples_batch:
         text = "; ".join(
-            f"{who} {number(a)} in a batch of {_BATCH}, {number(b)} alone" for who, (a, b) in found.items()
+            f"{who} {number(whole)} in a batch of {_BATCH} (mean {number(whole.mean())}), {number(parts)} in parts of "
+            f"1, 2 and 3 (mean {number(parts.mean())})"
+            for who, (whole, parts) in found.items()
         )
-        raise LawBroken(f"couples_batch is {loss.couples_batch}, and the first sample's loss is: {text}.")
-    return f"change {change:.1e} when the others are taken away"
+        raise LawBroken(f"couples_batch is {loss.couples_batch}, and the losses are: {text}.")
+    return f"change {change:.1e} when the batch is split"
 
 
 @law("adversarial")
-def _memory(loss: AdversarialLoss) -> str | None:
+def _memory(loss: AdversarialLoss) -> str:
     """A memory keeps its names and shapes, is detached, and is not changed in place."""
     real, fake = (scores.requires_grad_() for scores in _scores(loss, _BATCH, dtype=torch.float32))
     return memory_is_sound(loss.init_state(), lambda state: loss.next_state(state, real, fake))

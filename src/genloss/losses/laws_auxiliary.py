@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from genloss.losses._law_tools import derivatives_agree, finite, number, same, seeded
+from genloss.losses._law_tools import Setting, derivatives_agree, descend, finite, number, probe, same, seeded
 from genloss.losses.completion import CompletionLoss
 from genloss.losses.embedding_losses import EmbeddingLoss
 from genloss.losses.laws import LawBroken, law
@@ -23,11 +25,46 @@ def _normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=seeded(seed), dtype=torch.float64)
 
 
+def _valued(value: Tensor, leaf: Tensor) -> dict[str, Tensor]:
+    """Returns what a probe does: a value and its gradient."""
+    return {"the loss": value.detach(), "gradient": torch.autograd.grad(value.sum(), leaf)[0]}
+
+
+def _descends(compute: Callable[[], Tensor], leaf: Tensor) -> str:
+    """Returns a message; raises LawBroken where 200 steps down the gradient leave more than half of the loss."""
+    first, last = descend(lambda: compute().sum(), [leaf], rate=0.1)
+    if not last < 0.5 * first:
+        raise LawBroken(f"200 steps take it from {first:.4g} to {last:.4g}, expected less than {0.5 * first:.4g}.")
+    return f"from {first:.4g} to {last:.4g}"
+
+
+def _survives(compute: Callable[[Tensor], Tensor], leaf: Tensor) -> str:
+    """Returns a message; raises LawBroken where value or gradient is not finite in float32 at thousands times leaf."""
+    large = (3000.0 * leaf).float().requires_grad_()
+    value = compute(large)
+    finite("at logits of some thousands the loss is", value)
+    finite("at logits of some thousands the gradient is", torch.autograd.grad(value.sum(), large)[0])
+    return f"values {number(value)}"
+
+
+def _context() -> tuple[Tensor, Tensor, Tensor]:
+    """Returns logits, targets of 3 tokens and 1, and their mask."""
+    targets = torch.tensor([[0, 1, 1], [3, 4, 4]])
+    return _normal(2, 5), targets, torch.tensor([[True, True, True], [True, False, False]])
+
+
+@probe("context")
+def _context_probe(loss: ContextLoss, setting: Setting) -> dict[str, Tensor]:
+    """Returns the loss and its gradient in the logits."""
+    logits, targets, mask = _context()
+    logits = setting.tensor(logits).requires_grad_()
+    return _valued(loss(logits, targets.to(setting.device), mask.to(setting.device)), logits)
+
+
 @law("context")
 def context_counts_words_under_the_mask(loss: ContextLoss) -> str:
     """Padding counts nothing, sentences do not see each other, and the right words cost less than others."""
-    logits, targets = _normal(2, 5), torch.tensor([[0, 1, 1], [3, 4, 4]])
-    mask = torch.tensor([[True, True, True], [True, False, False]])
+    logits, targets, mask = _context()
     whole = loss(logits, targets, mask)
     same("with other padding the loss is", loss(logits, torch.where(mask, targets, 0), mask), whole)
     same("alone the second is", loss(logits[1:], targets[1:, :1], mask[1:, :1]), whole[1:])
@@ -42,13 +79,36 @@ def context_counts_words_under_the_mask(loss: ContextLoss) -> str:
 @law("context")
 def context_derivative_is_right(loss: ContextLoss) -> str:
     """The derivative is that of the value."""
-    targets, mask = torch.tensor([[0, 1], [3, 4]]), torch.tensor([[True, True], [True, False]])
-    return derivatives_agree("the loss", lambda a: loss(a, targets, mask), (_normal(2, 5),), second=True)
+    logits, targets, mask = _context()
+    return derivatives_agree("the loss", lambda a: loss(a, targets, mask), (logits,), second=True)
+
+
+@law("context")
+def context_survives_extremes(loss: ContextLoss) -> str:
+    """At logits of some thousands, value and gradient are finite in float32."""
+    logits, targets, mask = _context()
+    return _survives(lambda a: loss(a, targets, mask), logits)
+
+
+@law("context")
+def context_can_be_learned(loss: ContextLoss) -> str:
+    """Descending it lowers it by half, from wrong words on."""
+    _, targets, mask = _context()
+    logits = torch.tensor([[0.0, 0.0, 3.0, 0.0, 0.0]] * 2, dtype=torch.float64, requires_grad=True)
+    return _descends(lambda: loss(logits, targets, mask), logits)
 
 
 def _completion() -> tuple[Tensor, Tensor, Tensor]:
     """Returns logits, samples that end (0) after 2 and 4 tokens, and targets."""
     return _normal(2, 4, 4), torch.tensor([[1, 0, 3, 3], [2, 3, 1, 0]]), torch.tensor([[1, 2, 0], [2, 3, 0]])
+
+
+@probe("completion")
+def _completion_probe(loss: CompletionLoss, setting: Setting) -> dict[str, Tensor]:
+    """Returns the loss and its gradient in the logits."""
+    logits, samples, targets = _completion()
+    logits = setting.tensor(logits).requires_grad_()
+    return _valued(loss(logits, samples.to(setting.device), targets.to(setting.device)), logits)
 
 
 @law("completion")
@@ -72,16 +132,57 @@ def completion_derivative_is_right(loss: CompletionLoss) -> str:
     return derivatives_agree("the loss", lambda a: loss(a, samples, targets), (logits,), second=True)
 
 
+@law("completion")
+def completion_survives_extremes(loss: CompletionLoss) -> str:
+    """At logits of some thousands, value and gradient are finite in float32."""
+    logits, samples, targets = _completion()
+    return _survives(lambda a: loss(a, samples, targets), logits)
+
+
+@law("completion")
+def completion_can_be_learned(loss: CompletionLoss) -> str:
+    """Descending it lowers it by half."""
+    logits, samples, targets = _completion()
+    logits.requires_grad_()
+    return _descends(lambda: loss(logits, samples, targets), logits)
+
+
+def _embeddings() -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the embeddings of two pairs of sentences, of 3 words and 1, and their mask."""
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    return _normal(2, 3, 4), _normal(2, 3, 4, seed=1), mask
+
+
+@probe("embedding")
+def _embedding_probe(loss: EmbeddingLoss, setting: Setting) -> dict[str, Tensor]:
+    """Returns the loss and its gradient in the first embeddings."""
+    first, second, mask = _embeddings()
+    first = setting.tensor(first).requires_grad_()
+    return _valued(loss(first, setting.tensor(second), mask.to(setting.device)), first)
+
+
+@law("embedding")
+def embeddings_can_be_learned(loss: EmbeddingLoss) -> str:
+    """Descending it lowers it by half, and at embeddings of 0 value and gradient are finite."""
+    first, second, mask = _embeddings()
+    zeros = torch.zeros(2, 3, 4, requires_grad=True)
+    value = loss(zeros, second.float(), mask)
+    finite("at embeddings of 0 the loss is", value)
+    finite("at embeddings of 0 the gradient is", torch.autograd.grad(value.sum(), zeros)[0])
+    first.requires_grad_()
+    return _descends(lambda: loss(first, second, mask), first)
+
+
 @law("embedding")
 def embeddings_meet(loss: EmbeddingLoss) -> str:
-    """Equal sentences cost nothing, others more, and padding counts nothing."""
-    first, second = _normal(2, 3, 4), _normal(2, 3, 4, seed=1)
-    mask = torch.tensor([[True, True, True], [True, False, False]])
+    """Equal sentences cost nothing, others more, padding counts nothing, and sentences do not see each other."""
+    first, second, mask = _embeddings()
     value = loss(first, second, mask)
     same("of equal sentences the loss is", loss(first, first, mask), torch.zeros_like(value))
     if not bool((value > 0.0).all()):
         raise LawBroken(f"the loss of different sentences is {number(value)}, expected more than 0.")
     same("with other padding the loss is", loss(torch.where(mask.unsqueeze(-1), first, 9.0), second, mask), value)
+    same("alone the second is", loss(first[1:], second[1:], mask[1:]), value[1:])
     derivatives_agree("the loss", lambda a: loss(a, second, mask), (first,), second=True)
     return f"losses {number(value)}"
 
@@ -94,6 +195,7 @@ def costs_are_zero_for_the_reference(loss: Cost) -> str:
     values = loss(worse, [reference] * 4)
     if values.shape != (4,) or abs(float(values[0])) > 1e-6 or not bool((values[1:] > 1e-3).all()):
         raise LawBroken(f"costs are {number(values)}, expected 0 for the reference and more for the others.")
+    same("in another order the costs are", loss(worse[::-1], [reference] * 4), values.flip(0), absolute=1e-6)
     return f"costs {number(values)}"
 
 
@@ -126,6 +228,13 @@ def chains_are_pure(loss: Sampler) -> str:
     return "chains are detached and reproducible"
 
 
+@probe("likelihood_loss")
+def _likelihood_loss_probe(loss: LikelihoodLoss, setting: Setting) -> dict[str, Tensor]:
+    """Returns the loss and its gradient in the log-density."""
+    log_prob = setting.normal(6).requires_grad_()
+    return _valued(loss(log_prob), log_prob)
+
+
 @law("likelihood_loss")
 def likelier_data_cost_less(loss: LikelihoodLoss) -> str:
     """The loss falls as the log-density rises, sample by sample, and the derivative is that of the value."""
@@ -136,6 +245,17 @@ def likelier_data_cost_less(loss: LikelihoodLoss) -> str:
     if not loss.couples_batch:
         same("alone the last sample has", loss(log_prob[-1:]), value[-1:])
     return derivatives_agree("the loss", loss, (log_prob,), second=True)
+
+
+@probe("quantisation")
+def _quantisation_probe(loss: VectorQuantised, setting: Setting) -> dict[str, Tensor]:
+    """Returns codes, surrogate and the gradient in the latents."""
+    latents, codebook = setting.normal(4, 3, 2).requires_grad_(), setting.normal(5, 2, seed=1)
+    found = loss.quantise(latents, codebook)
+    codes = found.codes.to(torch.promote_types(setting.dtype, torch.float32))
+    log_likelihood = -codes.square().sum((1, 2))
+    surrogate = loss(latents, found, log_likelihood, codes=5).surrogate
+    return {"the codes": found.codes.detach(), **_valued(surrogate, latents)}
 
 
 @law("quantisation")

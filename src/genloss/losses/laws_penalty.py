@@ -1,31 +1,32 @@
-"""The laws of penalties on a critic, on parameters and on features, and of constraints."""
+"""The laws of penalties on a critic."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from genloss.losses._law_tools import (
+    Setting,
     derivatives_agree,
+    descend,
     finite,
     memory_is_sound,
     number,
+    probe,
     same,
-    same_under_autocast,
     seeded,
 )
 from genloss.losses._penalty import Penalty
-from genloss.losses.feature_penalties import FeaturePenalty
-from genloss.losses.laws import LawBroken, law
-from genloss.losses.parameter_penalties import Constraint, ParameterPenalty
+from genloss.losses.laws import LawBroken, LawSkipped, law
 
 __all__: list[str] = []
 
 _BATCH = 4
 _SHAPE = (1, 6, 6)  # images, since some penalties shift them
+_STEEP = 100.0
+_REMAINS = 0.2  # of the penalty, after a descent
 
 
 @dataclass
@@ -53,10 +54,12 @@ class _Critic:
         return scores[:, None].expand(-1, self.patches) if self.patches else scores
 
 
-def _critic(dtype: torch.dtype = torch.float64, *, patches: int = 0, linear: bool = False) -> _Critic:
+def _critic(
+    dtype: torch.dtype = torch.float64, device: str = "cpu", *, patches: int = 0, linear: bool = False
+) -> _Critic:
     rng = seeded(1)
     inner, outer = (torch.randn(shape, generator=rng, dtype=torch.float64) for shape in ((36, 2), (2,)))
-    inner, outer = (0.3 * inner).to(dtype).requires_grad_(), outer.to(dtype).requires_grad_()
+    inner, outer = ((0.3 * inner).to(device, dtype).requires_grad_(), outer.to(device, dtype).requires_grad_())
     return _Critic(inner, outer, patches=patches, linear=linear)
 
 
@@ -70,6 +73,17 @@ def _call(penalty: Penalty, critic: _Critic, real: Tensor, fake: Tensor, **score
     """Returns the penalty with its own random stream and a memory that has seen an update."""
     state = penalty.next_state(penalty.init_state(), torch.full((_BATCH,), 2.0), torch.full((_BATCH,), -1.0))
     return penalty(critic, real, fake, seeded(3), state=state, **scores)
+
+
+@probe("penalty")
+def _probe(penalty: Penalty, setting: Setting) -> dict[str, Tensor]:
+    """Returns the penalty at a linear critic, and its gradient in the critic's parameters."""
+    # At a linear critic, drawn points do not matter. Parameters stay in float32 where samples are in bfloat16.
+    critic = _critic(torch.promote_types(setting.dtype, torch.float32), setting.device, linear=True)
+    real, fake = (setting.tensor(samples) for samples in _samples())
+    values = penalty(critic, real, fake, setting.rng)
+    inner, outer = torch.autograd.grad(values.sum(), (critic.inner, critic.outer))
+    return {"the penalty": values.detach(), "gradient in the critic": torch.cat((inner.flatten(), outer))}
 
 
 @law("penalty")
@@ -105,10 +119,10 @@ def _coupling(penalty: Penalty) -> str:
 
 
 @law("penalty")
-def _own_points(penalty: Penalty) -> str | None:
+def _own_points(penalty: Penalty) -> str:
     """Every sample draws random numbers of its own."""
     if not penalty.points & {"interpolates", "noise"}:
-        return None
+        raise LawSkipped(f"it looks at {', '.join(sorted(penalty.points))} samples, and draws no points")
     real, fake = (samples[:1].expand(8, *_SHAPE).contiguous() for samples in _samples())
     critic = _critic()
     _call(penalty, critic, real, fake)
@@ -165,7 +179,7 @@ def _derivatives(penalty: Penalty) -> str:
     def compute(inner: Tensor, outer: Tensor) -> Tensor:
         return _call(penalty, _Critic(inner, outer, linear=critic.linear), real, fake, **held)
 
-    message = derivatives_agree("the penalty", compute, (critic.inner, critic.outer), second=False)
+    message = derivatives_agree("the penalty", compute, (critic.inner, critic.outer), second=not penalty.follows_critic)
     slopes = torch.autograd.grad(compute(critic.inner, critic.outer).sum(), (critic.inner, critic.outer))
     if not any(bool(slope.any()) for slope in slopes):
         raise LawBroken("its gradient in the critic's parameters is 0, expected one that trains the critic.")
@@ -221,10 +235,45 @@ def _patches(penalty: Penalty) -> str:
 
 
 @law("penalty")
-def _autocast(penalty: Penalty) -> str:
-    """Autocast changes nothing."""
-    real, fake = _samples(torch.float32)
-    return same_under_autocast("the penalty", lambda: _call(penalty, _critic(torch.float32), real, fake))
+def _order(penalty: Penalty) -> str:
+    """Samples in another order give the same values in that order."""
+    real, fake = _samples()
+    # At a linear critic no drawn point matters, unless the numbers drawn do more than choose it.
+    first, second = (penalty(_critic(linear=True), real, fake, seeded(seed)) for seed in (3, 4))
+    if not torch.allclose(first, second):
+        raise LawSkipped("each place in the batch draws random numbers of its own")
+    order = torch.tensor([2, 0, 3, 1])
+    found = penalty(_critic(linear=True), real[order], fake[order], seeded(3))
+    return f"largest difference {same('in another order it is', found, first[order]):.1e}"
+
+
+@law("penalty")
+def _steep(penalty: Penalty) -> str:
+    """Where the critic is steep, value and gradient are finite in float32."""
+    critic = _critic(torch.float32, linear=True)
+    with torch.no_grad():
+        critic.outer.mul_(_STEEP)
+    values = _call(penalty, critic, *_samples(torch.float32))
+    finite(f"for a critic {_STEEP:.0f} times as steep the penalty is", values)
+    for gradient in torch.autograd.grad(values.sum(), (critic.inner, critic.outer), allow_unused=True):
+        if gradient is not None:
+            finite(f"for a critic {_STEEP:.0f} times as steep the gradient in its parameters is", gradient)
+    return f"values {number(values)}"
+
+
+@law("penalty")
+def _optimum(penalty: Penalty) -> str:
+    """Descending it lowers it towards 0."""
+    critic, (real, fake) = _critic(), _samples()
+    first, last = descend(
+        lambda: _call(penalty, critic, real, fake).mean(), [critic.inner, critic.outer], rate=0.05, steps=300
+    )
+    if not last < _REMAINS * first:
+        raise LawBroken(
+            f"300 steps down its gradient take it from {first:.4g} to {last:.4g}, expected less than "
+            f"{_REMAINS * first:.4g}."
+        )
+    return f"from {first:.4g} to {last:.4g}"
 
 
 @law("penalty")
@@ -241,124 +290,7 @@ def _refuses(penalty: Penalty) -> str:
 
 
 @law("penalty")
-def _memory(penalty: Penalty) -> str | None:
+def _memory(penalty: Penalty) -> str:
     """A memory keeps its names and shapes, is detached, and is not changed in place."""
     scores = [torch.ones(_BATCH, requires_grad=True) for _ in range(2)]
     return memory_is_sound(penalty.init_state(), lambda state: penalty.next_state(state, *scores))
-
-
-def _weights(dtype: torch.dtype = torch.float64) -> list[Tensor]:
-    rng = seeded(4)
-    shapes = ((3, 4), (5, 2, 2), (3,))
-    return [torch.randn(shape, generator=rng, dtype=torch.float64).to(dtype) for shape in shapes]
-
-
-def _remembered(penalty: ParameterPenalty) -> dict[str, Tensor]:
-    """Returns a memory that has seen two updates."""
-    state = penalty.next_state(penalty.init_state(_weights()), [weight + 1.0 for weight in _weights()])
-    return penalty.next_state(state, [2.0 * weight for weight in _weights()])
-
-
-@law("parameter_penalty")
-def _parameter_value(penalty: ParameterPenalty) -> str:
-    """The penalty is a scalar, not negative, with the derivatives of its value."""
-    state = _remembered(penalty)
-    value = penalty(_weights(), state=state)
-    if value.shape != ():
-        raise LawBroken(f"the shape is {tuple(value.shape)}, expected ().")
-    if not value >= 0:
-        raise LawBroken(f"the value is {number(value)}, expected none below 0.")
-    half = penalty(_weights(torch.bfloat16), state=state)
-    if half.dtype == torch.bfloat16:
-        raise LawBroken("bfloat16 parameters give bfloat16, expected float32 or better.")
-    derivatives_agree("the penalty", lambda *ws: penalty(ws, state=state), tuple(_weights()), second=True)
-    return f"value {number(value)}"
-
-
-@law("parameter_penalty")
-def _parameter_autocast(penalty: ParameterPenalty) -> str:
-    """Autocast changes nothing."""
-    weights, state = _weights(torch.float32), _remembered(penalty)
-    return same_under_autocast("the penalty", lambda: penalty(weights, state=state))
-
-
-@law("parameter_penalty")
-def _parameter_refuses(penalty: ParameterPenalty) -> str:
-    """No parameters are refused."""
-    return _refuses_nothing(penalty)
-
-
-@law("parameter_penalty")
-def _parameter_memory(penalty: ParameterPenalty) -> str | None:
-    """A memory keeps its names and shapes, is detached, and is not changed in place."""
-    weights = [weight.requires_grad_() for weight in _weights()]
-    return memory_is_sound(penalty.init_state(weights), lambda state: penalty.next_state(state, weights))
-
-
-@law("feature_penalty")
-def _feature_value(penalty: FeaturePenalty) -> str:
-    """The penalty is one number a batch or a sample, not negative, with the derivatives of its value."""
-    real, fake = (samples[:, 0, :2] for samples in _samples())
-    values = penalty(real, fake)
-    if values.shape not in ((), (_BATCH,)):
-        raise LawBroken(f"the shape is {tuple(values.shape)}, expected () or ({_BATCH},).")
-    if not bool((values >= 0).all()):
-        raise LawBroken(f"the values are {number(values)}, expected none below 0.")
-    derivatives_agree("the penalty", lambda f: penalty(real, f), (fake,), second=True)
-    return f"values {number(values)}"
-
-
-@law("feature_penalty")
-def _feature_zero(penalty: FeaturePenalty) -> str:
-    """At features of 0, value and gradient are finite."""
-    real = torch.zeros(_BATCH, 3)
-    fake = torch.zeros(_BATCH, 3, requires_grad=True)
-    values = penalty(real, fake)
-    finite("at features of 0 the penalty is", values)
-    finite("at features of 0 the gradient is", torch.autograd.grad(values.sum(), fake)[0])
-    return f"values {number(values)}"
-
-
-@law("feature_penalty")
-def _feature_order(penalty: FeaturePenalty) -> str:
-    """The order of the samples does not change its mean."""
-    real, fake = _samples()
-    order = torch.tensor([2, 0, 3, 1])
-    found, expected = penalty(real[order], fake[order]).mean(), penalty(real, fake).mean()
-    return f"difference {same('in another order the mean is', found, expected):.1e}"
-
-
-@law("feature_penalty")
-def _feature_autocast(penalty: FeaturePenalty) -> str:
-    """Autocast changes nothing."""
-    real, fake = _samples(torch.float32)
-    return same_under_autocast("the penalty", lambda: penalty(real, fake))
-
-
-@law("constraint")
-def _constraint_twice(constraint: Constraint) -> str:
-    """Applied twice it does what it does once, in place, and keeps shapes."""
-    weights = [(10.0 * weight).requires_grad_() for weight in _weights()]
-    before = [weight.detach().clone() for weight in weights]
-    constraint.apply_(weights)
-    once = [weight.detach().clone() for weight in weights]
-    if all(a.equal(b) for a, b in zip(before, once, strict=True)):
-        raise LawBroken(f"weights of up to {number(max(w.abs().max() for w in before))} did not change.")
-    constraint.apply_(weights)
-    error = max(same("applied twice a weight is", w, o) for w, o in zip(weights, once, strict=True))
-    return f"largest difference {error:.1e}"
-
-
-@law("constraint")
-def _constraint_refuses(constraint: Constraint) -> str:
-    """No parameters are refused."""
-    return _refuses_nothing(constraint.apply_)
-
-
-def _refuses_nothing(function: Callable[[list[Tensor]], object]) -> str:
-    """Returns a message; raises LawBroken unless an empty list of parameters is refused."""
-    try:
-        function([])
-    except ValueError:
-        return "refuses an empty list"
-    raise LawBroken("no parameters were taken in silence, expected a ValueError: an iterator was spent.")

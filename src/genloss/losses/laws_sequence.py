@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genloss.losses._law_tools import derivatives_agree, finite, number, same, same_under_autocast, seeded
+from genloss.losses._law_tools import Setting, derivatives_agree, descend, finite, number, probe, same, seeded
 from genloss.losses.attention_penalties import AttentionPenalty
 from genloss.losses.laws import LawBroken, law
 from genloss.losses.sequence import TokenLoss
@@ -21,6 +21,15 @@ def _sentences() -> tuple[Tensor, Tensor, Tensor]:
     logits = torch.randn(_BATCH, _LENGTH, _VOCABULARY, generator=seeded(), dtype=torch.float64)
     targets = torch.randint(_VOCABULARY, (_BATCH, _LENGTH), generator=seeded(1))
     return logits, targets, torch.arange(_LENGTH) < torch.tensor([[5], [3], [1]])
+
+
+@probe("token")
+def _token_probe(loss: TokenLoss, setting: Setting) -> dict[str, Tensor]:
+    """Returns the loss and its gradient in the logits."""
+    logits, targets, mask = _sentences()
+    logits = setting.tensor(logits).requires_grad_()
+    value = loss(logits, targets.to(setting.device), mask.to(setting.device))
+    return {"the loss": value.detach(), "gradient": torch.autograd.grad(value.sum(), logits)[0]}
 
 
 @law("token")
@@ -52,6 +61,18 @@ def rewards_the_right_tokens(loss: TokenLoss) -> str:
 
 
 @law("token")
+def teaches_the_right_tokens(loss: TokenLoss) -> str:
+    """Descending it from equal logits makes every right token the likeliest, and moves nothing under the mask."""
+    logits, targets, mask = _sentences()
+    logits = torch.zeros_like(logits, requires_grad=True)
+    first, last = descend(lambda: loss(logits, targets, mask).sum(), [logits], rate=0.3, steps=60)
+    learned = logits.detach().argmax(-1)
+    same("the likeliest tokens are", learned[mask], targets[mask])
+    same("under the mask the logits are", logits.detach()[~mask], torch.zeros_like(logits[~mask]))
+    return f"from {first:.4g} to {last:.4g}"
+
+
+@law("token")
 def token_derivative_is_right(loss: TokenLoss) -> str:
     """The derivative is that of the value."""
     logits, targets, mask = _sentences()
@@ -59,11 +80,14 @@ def token_derivative_is_right(loss: TokenLoss) -> str:
 
 
 @law("token")
-def tokens_ignore_autocast(loss: TokenLoss) -> str:
-    """bfloat16 autocast changes nothing, and large logits stay finite."""
+def tokens_survive_extremes(loss: TokenLoss) -> str:
+    """At logits of some thousands, value and gradient are finite in float32."""
     logits, targets, mask = _sentences()
-    finite("the loss at logits of some thousands is", loss(3000.0 * logits, targets, mask))
-    return same_under_autocast("the loss", lambda: loss(logits.float(), targets, mask))
+    logits = (3000.0 * logits).float().requires_grad_()
+    value = loss(logits, targets, mask)
+    finite("the loss at logits of some thousands is", value)
+    finite("the gradient there is", torch.autograd.grad(value.sum(), logits)[0])
+    return f"values {number(value)}"
 
 
 def _risk(loss: RiskLoss, log_probs: Tensor, costs: Tensor) -> Tensor:
@@ -74,6 +98,14 @@ def _risk(loss: RiskLoss, log_probs: Tensor, costs: Tensor) -> Tensor:
 def _samples() -> tuple[Tensor, Tensor]:
     log_probs = -20.0 - 3.0 * torch.rand(_BATCH, _SAMPLES, generator=seeded(), dtype=torch.float64)
     return log_probs, torch.arange(_SAMPLES, dtype=torch.float64).expand(_BATCH, -1).contiguous()
+
+
+@probe("risk")
+def _risk_probe(loss: RiskLoss, setting: Setting) -> dict[str, Tensor]:
+    """Returns the loss and its gradient in the log-probabilities."""
+    log_probs, costs = (setting.tensor(values) for values in _samples())
+    value = _risk(loss, log_probs.requires_grad_(), costs)
+    return {"the loss": value.detach(), "gradient": torch.autograd.grad(value.sum(), log_probs)[0]}
 
 
 @law("risk")
@@ -87,6 +119,26 @@ def prefers_cheap_sequences(loss: RiskLoss) -> str:
             f"dearest, expected less than 0 and more than 0."
         )
     return f"gradient {number(gradient[0, 0])} on the cheapest, {number(gradient[0, -1])} on the dearest"
+
+
+@law("risk")
+def settles_on_the_cheapest(loss: RiskLoss) -> str:
+    """Descending it on samples of the model makes the cheapest sequence nearly certain."""
+    logits, rng = torch.zeros(_SAMPLES, dtype=torch.float64, requires_grad=True), seeded()
+
+    def compute() -> Tensor:
+        drawn = torch.multinomial(logits.detach().softmax(0), 32 * _SAMPLES, replacement=True, generator=rng)
+        samples = drawn.reshape(32, _SAMPLES)
+        return _risk(loss, logits.log_softmax(0)[samples], samples.double()).mean()
+
+    descend(compute, [logits], rate=0.2, steps=100)
+    probability = logits.detach().softmax(0)[0]
+    if not probability > 0.9:
+        raise LawBroken(
+            f"of {_SAMPLES} sequences that cost 0 to {_SAMPLES - 1}, the one that costs nothing has the probability "
+            f"{number(probability)} after 100 steps, expected more than 0.9."
+        )
+    return f"probability {number(probability)}"
 
 
 @law("risk")
@@ -126,6 +178,41 @@ def _attention() -> tuple[Tensor, Tensor, Tensor]:
     source, target = torch.arange(6) < torch.tensor([[6], [4]]), torch.arange(5) < torch.tensor([[5], [3]])
     scores = torch.randn(2, 5, 6, generator=seeded(), dtype=torch.float64)
     return scores.masked_fill(~source.unsqueeze(1), -torch.inf).softmax(-1), source, target
+
+
+@probe("attention")
+def _attention_probe(loss: AttentionPenalty, setting: Setting) -> dict[str, Tensor]:
+    """Returns the penalty and its gradient in the weights."""
+    attention, source, target = _attention()
+    attention = setting.tensor(attention).requires_grad_()
+    value = loss(attention, source.to(setting.device), target.to(setting.device))
+    return {"the penalty": value.detach(), "gradient": torch.autograd.grad(value.sum(), attention)[0]}
+
+
+@law("attention")
+def attention_is_finite_where_certain(loss: AttentionPenalty) -> str:
+    """Where each word attends to one alone, value and gradient are finite in float32."""
+    attention, source, target = _attention()
+    scores = (1e4 * attention).float().requires_grad_()
+    value = loss(scores.softmax(-1), source, target)
+    finite("the penalty is", value)
+    finite("the gradient in the attention's scores is", torch.autograd.grad(value.sum(), scores)[0])
+    return f"values {number(value)}"
+
+
+@law("attention")
+def attention_can_be_lowered(loss: AttentionPenalty) -> str:
+    """Descending it over the attention lowers it."""
+    _, source, target = _attention()
+    scores = torch.randn(2, 5, 6, generator=seeded(1), dtype=torch.float64, requires_grad=True)
+
+    def compute() -> Tensor:
+        return loss(scores.masked_fill(~source.unsqueeze(1), -torch.inf).softmax(-1), source, target).sum()
+
+    first, last = descend(compute, [scores], rate=0.1, steps=100)
+    if not last < 0.9 * first:
+        raise LawBroken(f"100 steps take it from {first:.4g} to {last:.4g}, expected less than {0.9 * first:.4g}.")
+    return f"from {first:.4g} to {last:.4g}"
 
 
 @law("attention")

@@ -1,0 +1,152 @@
+"""From `FILE[:Loss]` or `package.module:Loss` to a loss that can be checked; every mistake is a sentence."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeGuard
+
+from genloss.errors import InputError, did_you_mean
+from genloss.losses import Loss
+
+__all__ = ["load_loss"]
+
+_POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_FORMS = "expected FILE.py, FILE.py:Loss or package.module:Loss"
+
+
+def load_loss(target: str) -> Loss:
+    """Returns the loss that a target names: an instance as it is, a class with its defaults.
+
+    Raises:
+        InputError: the file or module cannot be imported, holds no such loss, or the loss cannot be made.
+    """
+    place, _, name = target.rpartition(":")
+    if not place or Path(target).is_file():
+        place, name = target, ""
+    if place.endswith(".py") or Path(place).exists():
+        module = _imported(place, lambda: _import_file(Path(place)))
+    elif name:
+        module = _imported(place, lambda: _import_module(place))
+    else:
+        raise InputError(f"there is no file {target!r}; {_FORMS}.")
+    found = _named(module, name, place) if name else _only(module, place)
+    return _instance(found) if isinstance(found, type) else found
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise InputError(f"there is no file {str(path)!r}; {_FORMS}.")
+    specification = importlib.util.spec_from_file_location(f"own_loss_{path.stem}", path)
+    if specification is None or specification.loader is None:
+        raise InputError(f"{str(path)!r} is not a Python file; {_FORMS}.")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[module.__name__] = module  # dataclasses look their module up
+    # The file may import what lies beside it.
+    sys.path.insert(0, str(path.resolve().parent))
+    specification.loader.exec_module(module)
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    # A console script does not search the folder where it is called.
+    sys.path.insert(0, str(Path.cwd()))
+    return importlib.import_module(name)
+
+
+def _imported(place: str, load: Callable[[], ModuleType]) -> ModuleType:
+    try:
+        return load()
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        # Code of one's own may raise anything.
+        if isinstance(error, SyntaxError) and error.filename is not None:
+            where = f"{error.filename}, line {error.lineno}"
+        else:
+            frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
+            own = [frame for frame in frames if frame.filename != __file__]
+            where = f"{own[-1].filename}, line {own[-1].lineno}" if own else "before its first line"
+        raise InputError(
+            f"{place!r} cannot be imported: {type(error).__name__}: {_first_line(error)} ({where}); mend it there, and "
+            "see that `python` can import it."
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0]
+
+
+def _is_loss(value: Any) -> TypeGuard[Loss | type[Loss]]:
+    return isinstance(value, Loss) or (inspect.isclass(value) and issubclass(value, Loss) and value is not Loss)
+
+
+def _own_losses(module: ModuleType) -> dict[str, type[Loss]]:
+    """Returns the loss classes that the module itself defines, without private ones."""
+    classes = {name: value for name, value in vars(module).items() if _is_loss(value) and isinstance(value, type)}
+    return {name: cls for name, cls in classes.items() if cls.__module__ == module.__name__ and name[0] != "_"}
+
+
+def _named(module: ModuleType, name: str, place: str) -> Loss | type[Loss]:
+    if not name.isidentifier():
+        raise InputError(
+            f"{place}:{name} names no attribute; to check a loss with fields of your choice, write "
+            f"`my_loss = {name.partition('(')[0]}(...)` in the file and check {place}:my_loss."
+        )
+    if not hasattr(module, name):
+        known = [key for key, value in vars(module).items() if _is_loss(value)]
+        hint = did_you_mean(name, known) if known else " It holds no loss."
+        raise InputError(f"{place!r} has no {name!r}.{hint}")
+    found = getattr(module, name)
+    if not _is_loss(found):
+        raise InputError(
+            f"{place}:{name} is {_described(found)}, expected a loss: a subclass of a base class of genloss.losses "
+            "such as AdversarialLoss, Penalty or SampleDistance, or an instance of one."
+        )
+    return found
+
+
+def _described(value: Any) -> str:
+    return f"the class {value.__name__}" if inspect.isclass(value) else f"of type {type(value).__name__}"
+
+
+def _only(module: ModuleType, place: str) -> type[Loss]:
+    own = _own_losses(module)
+    whole = [name for name, value in own.items() if not inspect.isabstract(value)] or list(own)
+    if not whole:
+        raise InputError(
+            f"{place!r} holds no loss: no class in it subclasses a base class of genloss.losses such as "
+            "AdversarialLoss, Penalty, SampleDistance, VariationalLoss, Likelihood, EnergyLoss or TokenLoss; derive "
+            "yours from one."
+        )
+    if len(whole) > 1:
+        raise InputError(f"{place!r} holds {len(whole)} losses; name one: {', '.join(f'{place}:{n}' for n in whole)}.")
+    return own[whole[0]]
+
+
+def _instance(cls: type[Loss]) -> Loss:
+    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+        raise InputError(f"{cls.__name__} does not write {', '.join(missing)}, which its base class asks for.")
+    required = [
+        str(parameter)
+        for parameter in inspect.signature(cls).parameters.values()
+        if parameter.default is parameter.empty and parameter.kind in (parameter.KEYWORD_ONLY, _POSITIONAL)
+    ]
+    if required:
+        raise InputError(
+            f"{cls.__name__} has fields without defaults ({', '.join(required)}), so it cannot be made here; give them "
+            f"defaults, or write `my_loss = {cls.__name__}(...)` in the file and check FILE:my_loss."
+        )
+    try:
+        return cls()
+    except Exception as error:
+        raise InputError(
+            f"{cls.__name__}() raised {type(error).__name__}: {_first_line(error)}; mend its defaults, or make an "
+            "instance in the file and check FILE:instance."
+        ) from error
