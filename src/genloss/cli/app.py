@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from genloss.cli import check, compare, data, doctor, evaluate, losses, recipes, resume, sample, train
+from genloss.cli import check, cite, compare, data, doctor, evaluate, losses, recipes, resume, sample, train
 from genloss.errors import InputError, WorkError
 
 __all__ = ["app", "main"]
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (train, resume, sample, evaluate, compare, losses, check, recipes, data, doctor):
+for module in (train, resume, sample, evaluate, compare, losses, check, cite, recipes, data, doctor):
     module.register(app)
 
 

@@ -45,7 +45,7 @@ GULRAJANI_2017 = Reference(
 HUANG_2024 = Reference(
     authors="Huang, Gokaslan, Kuleshov, Tompkin",
     year=2024,
-    title="The GAN is dead; long live the GAN! A Modern Baseline GAN",
+    title="The GAN is dead; long live the GAN! A Modern GAN Baseline",
     venue="NeurIPS",
     url="https://arxiv.org/abs/2501.05441",
 )

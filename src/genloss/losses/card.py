@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 __all__ = ["Card", "Equilibrium", "Loss", "Reference"]
+
+_SMALL_WORDS = ("an", "do", "for", "from", "in", "is", "of", "on", "the", "to", "towards", "which", "with")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +25,22 @@ class Reference:
     def at(self, equation: str) -> Reference:
         """Returns the same source, pointing at this equation, table or algorithm."""
         return replace(self, equation=equation)
+
+    def __str__(self) -> str:
+        """Returns the source as a line of a list of references."""
+        parts = (f"{self.authors} ({self.year})", self.title, self.venue, self.equation, self.url)
+        return ". ".join(part for part in parts if part)
+
+    @property
+    def key(self) -> str:
+        """The name of its entry in `references.bib`: first author, year, and the first telling word of the title.
+
+        >>> Reference(authors="van den Oord, Vinyals", year=2017, title="The Neural Test").key
+        'vandenoord2017neural'
+        """
+        surname = re.sub("[^a-z]", "", self.authors.split(",")[0].lower())
+        words = re.findall("[a-z]{2,}", self.title.lower())
+        return f"{surname}{self.year}{next((word for word in words if word not in _SMALL_WORDS), '')}"
 
 
 @dataclass(frozen=True, kw_only=True)
