@@ -54,7 +54,7 @@ class EnergyBased(AdversarialLoss):
         when="With an autoencoder as the critic, whose reconstruction error is the energy.",
         fails="The margin must fit the energy's scale; collapses without a repelling term.",
         references=(source.ZHAO_2017.at("(1), (2)"),),
-        paper=adam(1e-3, 0.9, 0.999),
+        paper={**adam(1e-3, 0.9, 0.999), "model.critic": {"name": "autoencoder"}},
     )
 
     def __post_init__(self) -> None:
@@ -126,7 +126,7 @@ class BoundaryEquilibrium(AdversarialLoss):
                 equation="section 3.4",
             ),
         ),
-        paper=adam(1e-4, 0.9, 0.999),
+        paper={**adam(1e-4, 0.9, 0.999), "model.critic": {"name": "autoencoder", "power": 1}},
     )
 
     def __post_init__(self) -> None:

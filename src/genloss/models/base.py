@@ -10,7 +10,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from genloss.errors import InputError, did_you_mean
+from genloss.errors import InputError, WorkError, did_you_mean
 from genloss.losses import ParameterPenalty
 from genloss.models.restraints import AppliedPenalty, PlayerRestraints, Restraint
 from genloss.models.terms import Terms
@@ -115,13 +115,19 @@ class GenerativeModel(nn.Module, ABC):
 
         Raises:
             InputError: the model has no such player, or its loss cannot work on such a batch.
+            WorkError: the loss refused what the networks put out, such as scores that overflow.
         """
         mover = next((candidate for candidate in self.players if candidate.name == player), None)
         if mover is None:
             names = [candidate.name for candidate in self.players]
             raise InputError(f"there is no player {player!r}; the players are {', '.join(names)}.")
-        terms = self._losses(player, x, streams, turn)
-        self.restraints_of(player).add_parameter_terms(terms, self.module_of(mover), turn)
+        try:
+            terms = self._losses(player, x, streams, turn)
+            self.restraints_of(player).add_parameter_terms(terms, self.module_of(mover), turn)
+        except InputError:
+            raise
+        except ValueError as error:
+            raise WorkError(f"turn {turn}, {player}: {error}") from error
         return terms
 
     @abstractmethod

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from genloss.errors import InputError, WorkError
+from genloss.errors import InputError
 from genloss.losses import AdversarialLoss, Constraint, FeaturePenalty, ParameterPenalty, Penalty
 from genloss.models.base import GenerativeModel, Player, Streams
 from genloss.models.critics import caught_features, head_of
@@ -116,14 +116,9 @@ class GAN(GenerativeModel):
                 f"the batch holds {len(x)} samples, which packs of {self.packing} do not divide; set train.batch_size "
                 "to a multiple of model.packing."
             )
-        try:
-            if player == "generator":
-                return self._generator_terms(x, streams, turn)
-            return self._discriminator_terms(x, streams, turn)
-        except InputError:
-            raise
-        except ValueError as error:  # scores that left the range of the loss, for example
-            raise WorkError(f"turn {turn}, {player}: {error}") from error
+        if player == "generator":
+            return self._generator_terms(x, streams, turn)
+        return self._discriminator_terms(x, streams, turn)
 
     def _generator_terms(self, x: Tensor, streams: Streams, turn: int) -> Terms:
         z = self.prior.draw(len(x), streams.noise)

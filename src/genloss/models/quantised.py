@@ -130,5 +130,6 @@ class QuantisedVAE(DecodingModel):
         return self.decode(self.codebook.draw(n, rng))
 
     def averaged_modules(self) -> tuple[str, ...]:
-        """Both networks and the codebook: the bound needs them to agree."""
-        return ("encoder", "generator", "codebook")
+        """Both networks and the codebook, which must agree; codes that are a moving average have no parameters."""
+        networks = ("encoder", "generator")
+        return networks if self.codebook.weight is None else (*networks, "codebook")

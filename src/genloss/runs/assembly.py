@@ -128,7 +128,13 @@ def _critic(recipe: Recipe, shape: tuple[int, ...], loss: AdversarialLoss) -> nn
     network = architecture(coder.network or config.network, "model.critic.network")
     codes = coder.codes or config.noise_dim
     decoder = network.generator(codes, shape, bounded=False)
-    return AutoencoderCritic(network.critic(shape, outputs=codes), decoder, power=coder.power)
+    return AutoencoderCritic(_coder(network, shape, codes), decoder, power=coder.power)
+
+
+def _coder(network: Architecture, shape: tuple[int, ...], codes: int) -> nn.Module:
+    """Makes an encoder to codes `(batch, codes)`; a critic with one output has no axis for it."""
+    critic = network.critic(shape, outputs=codes)
+    return critic if codes > 1 else nn.Sequential(critic, nn.Unflatten(0, (-1, 1)))
 
 
 def _vae(
@@ -140,7 +146,7 @@ def _vae(
     update: dict[str, Any] = {"likelihood": plain(likelihood)}
     value_range = dataset.value_range or (0.0, 1.0)
     if isinstance(loss, VectorQuantised):
-        book, encoder = _codebook(recipe, loss), opponent.critic(dataset.shape, outputs=config.noise_dim)
+        book, encoder = _codebook(recipe, loss), _coder(opponent, dataset.shape, config.noise_dim)
         generator = _decoder(recipe, network, dataset, likelihood.parameters_per_value)
         update["codebook"] = config.codebook or CodebookConfig()
         model: VAE | QuantisedVAE = QuantisedVAE(
@@ -191,9 +197,7 @@ def _matching(recipe: Recipe, dataset: Dataset, loss: Any, restraints: Sequence[
     if config.codes is None:
         generator = _into_range(network, config.noise_dim, dataset)
         return MomentMatching(generator, loss, prior, penalties=restraints)
-    coder = Autoencoder(
-        opponent.critic(dataset.shape, outputs=config.codes), _into_range(network, config.codes, dataset)
-    )
+    coder = Autoencoder(_coder(opponent, dataset.shape, config.codes), _into_range(network, config.codes, dataset))
     codes = network if isinstance(network, MLP) else MLP(width=256, depth=3)
     generator = codes.generator(config.noise_dim, (config.codes,), bounded=False)
     turns = config.codes_steps

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from genloss.data import Dataset, load_data
-from genloss.errors import InputError
+from genloss.errors import InputError, WorkError
 from genloss.models import Streams
 from genloss.runs.assembly import assemble
 from genloss.runs.choices import choose_loss, choose_restraints, schedule_of
@@ -142,10 +142,10 @@ def _try_losses(state: TrainingState, recipe: Recipe) -> None:
         with torch.random.fork_rng(devices=[]), state.autocast():
             for player in model.players:
                 model.losses(player.name, x, streams, 0)  # all penalties are due in turn 0
-    except (TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"the losses of this recipe cannot be computed: {error}") from error
+    except InputError:
+        raise
+    except (TypeError, WorkError) as error:
+        raise InputError(f"the losses of this recipe cannot be computed: {error.__cause__ or error}") from error
 
 
 def _training(module: nn.Module, config: PlayerConfig, steps: int) -> PlayerTraining:
