@@ -41,6 +41,14 @@ SLOPES = [
 ]
 
 
+# Energies in place of scores: their margin and their control loop have no equilibrium at a linear critic.
+NOT_SMOOTH = {"energy_based", "boundary_equilibrium"}
+
+
+def test_every_loss_on_scores_is_here():
+    assert {loss.card.name for loss, *_ in SLOPES} == set(losses.catalogue("adversarial")) - NOT_SMOOTH
+
+
 def field(loss, gamma, parameters):
     """Returns how fast (theta, psi) move: minus each player's gradient of its own loss."""
     theta, psi = parameters

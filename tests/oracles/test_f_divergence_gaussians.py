@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
 
@@ -107,3 +109,20 @@ def test_the_trick_and_the_conjugate_of_the_gan_are_the_two_losses_of_the_first_
     torch.testing.assert_close(
         trick.discriminator(scores, scores.flip(0)), losses.Minimax().discriminator(scores, scores.flip(0))
     )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([loss for loss, _ in BOUNDS]), st.floats(-1.0, 1.0), st.floats(0.85, 1.15))
+def test_the_bound_is_the_divergence_of_its_own_generator_function(loss, mean, deviation):
+    """For any two Gaussians, by quadrature of the definition and of the best critic's loss."""
+    x = torch.linspace(-12.0, 12.0, 6001, dtype=torch.float64)
+    real, fake = (
+        torch.distributions.Normal(*(torch.tensor(v, dtype=torch.float64) for v in pair)).log_prob(x)
+        for pair in ((0.0, 1.0), (mean, deviation))
+    )
+    step = (x[1] - x[0]).item()
+    ratio = (real - fake).exp()
+    low, high = loss.score_range() or (-1e9, 1e9)
+    scores = loss.optimal_score(ratio).clamp(low, high)
+    definition = (fake.exp() * step * loss.convex_function(ratio)).sum().item()
+    assert bound(loss, scores, real.exp() * step, fake.exp() * step) == pytest.approx(definition, abs=1e-4, rel=1e-4)

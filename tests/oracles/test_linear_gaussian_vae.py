@@ -136,3 +136,20 @@ def test_gradients_are_those_of_the_expected_bound(gradient):
     error = ((analytic.var() + changes.var()) / repeats).sqrt()
     assert abs(analytic.mean() - changes.mean()) < 5.0 * error
     assert abs(analytic.mean()) > 10.0 * error
+
+
+def test_more_samples_drown_the_standard_gradient_of_the_encoder():
+    """Its signal fades faster than its noise (Rainforth et al. 2018); the doubly reparameterised stays far above."""
+
+    def signal_to_noise(gradient, samples):
+        encoder, _ = gradients(IWAE(samples=samples, gradient=gradient), repeats=2000)
+        return (encoder.mean(0).norm() / encoder.var(0).sum().sqrt()).item()
+
+    few, many = (signal_to_noise("standard", samples) for samples in (2, 128))
+    assert many < 0.5 * few
+    assert signal_to_noise("doubly_reparameterised", 128) > 2.5 * many
+
+
+def test_the_gradient_of_the_elbo_loses_noise_with_its_samples():
+    one, many = (gradients(ELBO(samples=samples))[0].var(0) for samples in (1, 16))
+    torch.testing.assert_close(many, one / 16.0, rtol=0.2, atol=0.0)  # independent draws

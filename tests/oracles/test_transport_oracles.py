@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from genloss.losses import MMD, EarthMover, EnergyDistance, Sinkhorn, SlicedWasserstein, Wasserstein1D
 
@@ -77,3 +79,16 @@ def test_kernel_distances_equal_geomloss(loss, name, factor):
     x, y = sets()
     theirs = geomloss.SamplesLoss(name, blur=0.7, backend="tensorized")(x, y)
     assert loss(x, y).item() == pytest.approx(factor * theirs.item(), rel=1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31 - 1), st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.sampled_from((1.0, 2.0)))
+def test_exact_distances_equal_pot_for_any_sizes(seed, n, m, dim, p):
+    rng = torch.Generator().manual_seed(seed)
+    x, y = (torch.randn(size, dim, generator=rng, dtype=torch.float64) for size in (n, m))
+    expected = ot.emd2(ot.unif(n), ot.unif(m), torch.cdist(x, y).numpy() ** p) ** (1.0 / p)
+    assert EarthMover(p=p)(x, y).item() == pytest.approx(expected)
+    if dim == 1:
+        assert Wasserstein1D(p=p)(x, y).item() == pytest.approx(expected)
+    sliced = SlicedWasserstein(p=p, projections=64)(x, y, rng=rng).item()
+    assert sliced <= expected * (1.0 + 1e-9)  # a projection shortens every way
