@@ -10,16 +10,34 @@ from genloss.losses import (
     ELBO,
     MMD,
     R1,
+    WAE,
     Bernoulli,
+    BetaTCVAE,
     BoundaryEquilibrium,
+    FreeBits,
     Gaussian,
     GradientPenalty,
     Hinge,
+    InfoVAE,
     LeCam,
     NonSaturating,
     RelativisticPaired,
+    VectorQuantised,
+    WeightClip,
+    WeightDecay,
 )
-from genloss.models import GAN, VAE, AppliedPenalty, MomentMatching, Prior, Streams, Terms
+from genloss.models import (
+    GAN,
+    VAE,
+    AppliedConstraint,
+    AppliedPenalty,
+    Codebook,
+    MomentMatching,
+    Prior,
+    QuantisedVAE,
+    Streams,
+    Terms,
+)
 from genloss.models.matching import Autoencoder
 from genloss.networks import DCGAN, MLP, GaussianInference
 from genloss.protocols import Decodes, Encodes, HasBound, Reconstructs
@@ -220,3 +238,83 @@ def test_penalties_stay_in_float32_under_autocast(penalty):
     assert value.dtype == torch.float32
     exact = model.losses("discriminator", torch.randn(4, 2), streams(), 1).parts[penalty.card.name][0]
     assert exact.isfinite()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda penalties: VAE(
+            GaussianInference(MLP_8.critic((2,), outputs=6)),
+            MLP_8.generator(3, (2,), bounded=False),
+            ELBO(),
+            Gaussian(),
+            Prior("normal", 3),
+            penalties=penalties,
+        ),
+        lambda penalties: MomentMatching(MLP_8.generator(4, (2,)), MMD(), Prior("normal", 4), penalties=penalties),
+    ],
+)
+def test_every_model_takes_penalties_and_constraints_on_parameters_and_no_other(model):
+    restrained = model([AppliedPenalty(WeightDecay(), 0.5), AppliedConstraint(WeightClip(bound=0.1))])
+    (player,) = restrained.players
+    value, weight = restrained.losses(player.name, torch.randn(6, 2), streams(), 1).parts["weight_decay"]
+    torch.testing.assert_close(value, sum(0.5 * p.square().sum() for p in restrained.parameters()))
+    assert weight == 0.5
+    restrained.after_update(player.name)
+    assert max(p.abs().max() for p in restrained.parameters()) <= 0.1
+    with pytest.raises(InputError, match="penalties act on a critic"):
+        model([AppliedPenalty(R1())])
+
+
+@pytest.mark.parametrize("loss", [FreeBits(), BetaTCVAE(dataset_size=5), WAE(), InfoVAE()])
+def test_the_bound_of_a_sample_does_not_depend_on_its_company(loss):
+    model, plain = vae(Gaussian(), loss=loss), vae(Gaussian())
+    x = torch.randn(7, 2)
+    torch.testing.assert_close(
+        model.bound(x, torch.Generator().manual_seed(0)), plain.bound(x, torch.Generator().manual_seed(0))
+    )
+    assert model.bound(x[:1], torch.Generator()).shape == (1,)
+
+
+def quantised(loss, **codebook):
+    torch.manual_seed(0)
+    codes = Codebook(**{"codes": 4, "dim": 2, "positions": 3, "loss": loss} | codebook)
+    return QuantisedVAE(MLP_8.critic((2,), outputs=6), MLP_8.generator(6, (2,), bounded=False), loss, Gaussian(), codes)
+
+
+def test_a_quantised_vae_is_its_definition():
+    model = quantised(VectorQuantised(commitment=0.5))
+    x = torch.randn(5, 2)
+    latents = model.encoder(x).unflatten(1, (3, 2))
+    distances = (latents.unsqueeze(2) - model.codebook.weight).square().sum(-1)
+    codes = model.codebook.weight[distances.argmin(2)]
+    torch.testing.assert_close(model.encode(x), codes.flatten(1))
+    terms = model.losses("autoencoder", x, streams(), 1)
+    log_likelihood = Gaussian().log_prob(x, model.generator(codes.flatten(1)))
+    gap = (latents - codes).square().sum((1, 2))
+    torch.testing.assert_close(terms.parts["loss"][0], (1.5 * gap - log_likelihood).mean())
+    torch.testing.assert_close(model.bound(x, torch.Generator()), log_likelihood - 3 * math.log(4))
+    terms.total().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    for capability in (Encodes, Decodes, Reconstructs, HasBound):
+        assert isinstance(model, capability)
+
+
+def test_a_quantised_vae_samples_from_its_codes():
+    model = quantised(VectorQuantised())
+    decoded = {tuple(row) for row in model.codebook.weight.tolist()}
+    drawn = model.codebook.draw(50, torch.Generator().manual_seed(0)).unflatten(1, (3, 2)).flatten(0, 1)
+    assert {tuple(row) for row in drawn.tolist()} == decoded
+    assert model.sample(7, rng=torch.Generator()).shape == (7, 2)
+    with pytest.raises(InputError, match="at least 2"):
+        quantised(VectorQuantised(), codes=1)
+
+
+def test_codes_may_be_moving_averages_kept_as_buffers():
+    model = quantised(VectorQuantised(decay=0.5))
+    before = model.codebook.codes.clone()
+    assert "codebook.weight" not in dict(model.named_parameters())
+    model.losses("autoencoder", torch.randn(20, 2), streams(), 1)
+    assert not torch.equal(model.codebook.codes, before)
+    assert torch.equal(model.state_dict()["codebook.memory.codebook"], model.codebook.codes)
+    assert tuple(model.averaged_modules()) == ("encoder", "generator")
