@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,39 +73,48 @@ def with_gradient(value: Tensor, x: Tensor, y: Tensor | None, on_x: Tensor | Non
     return result
 
 
-def _tiled(
-    x: Tensor, y: Tensor | None, function: PairFunction, wants: tuple[bool, bool]
-) -> tuple[Tensor, tuple[Tensor | None, Tensor | None]]:
-    dtype = x.dtype
-    if not function.smooth:
-        x, y = x.double(), None if y is None else y.double()
-    other = x if y is None else y
-    rows = rows_of_a_tile(x.device, len(other))
-    on_x = torch.empty_like(x) if wants[0] else None
-    on_y = torch.zeros_like(other) if wants[1] else None
-    total = x.new_zeros(())
+def _parts(x: Tensor, columns: int) -> Iterator[tuple[slice, Tensor]]:
+    rows = rows_of_a_tile(x.device, columns)
     for start in range(0, len(x), rows):
-        part = x[start : start + rows]
-        tile = squared_distances(part, other) if function.radial else part @ other.mT
-        if y is None:
-            tile.diagonal(start).zero_()  # its share of the sum is known and taken off below
-        value, slope = function.evaluate(tile, any(wants))
-        total = total + value
-        if slope is None:
-            continue
-        if y is None:
-            slope.diagonal(start).zero_()
-        if on_x is not None:
-            # d f(|x - y|^2) / dx = 2 f' (x - y);  d f(x . y) / dx = f' y.
-            mixed = slope @ other
-            on_x[start : start + rows] = 2.0 * (slope.sum(1, keepdim=True) * part - mixed) if function.radial else mixed
-        if on_y is not None:
-            mixed = slope.mT @ part
-            on_y += 2.0 * (slope.sum(0)[:, None] * other - mixed) if function.radial else mixed
-    if y is None:
-        total = total - len(x) * function.at_zero
-        on_x = None if on_x is None else 2.0 * on_x  # a sample is on either side of its pairs
-    return total.to(dtype), tuple(None if g is None else g.to(dtype) for g in (on_x, on_y))  # type: ignore[return-value]
+        part = slice(start, start + rows)
+        yield part, x[part]
+
+
+def _tile(x: Tensor, y: Tensor, function: PairFunction) -> Tensor:
+    return squared_distances(x, y) if function.radial else x @ y.mT
+
+
+def _on_rows(slope: Tensor, x: Tensor, y: Tensor, function: PairFunction) -> Tensor:
+    """Returns the gradient in `x`, from d f(|x - y|^2) / dx = 2 f' (x - y) or d f(x . y) / dx = f' y."""
+    mixed = slope @ y
+    return 2.0 * (slope.sum(1, keepdim=True) * x - mixed) if function.radial else mixed
+
+
+def _between(x: Tensor, y: Tensor, function: PairFunction, wants: tuple[bool, bool]) -> tuple[Tensor, Tensor, Tensor]:
+    total, on_x, on_y = x.new_zeros(()), torch.zeros_like(x), torch.zeros_like(y)
+    for rows, part in _parts(x, len(y)):
+        value, slope = function.evaluate(_tile(part, y, function), any(wants))
+        total += value
+        if slope is not None and wants[0]:
+            on_x[rows] = _on_rows(slope, part, y, function)
+        if slope is not None and wants[1]:
+            on_y += _on_rows(slope.mT, y, part, function)
+    return total, on_x, on_y
+
+
+def _within(x: Tensor, function: PairFunction, wanted: bool) -> tuple[Tensor, Tensor]:
+    total, on_x = x.new_zeros(()), torch.zeros_like(x)
+    for rows, part in _parts(x, len(x)):
+        n, others = len(part), x[rows.start :]
+        tile = _tile(part, others, function)
+        tile[:, :n].triu_(1)  # each pair once; what is not above the diagonal counts as f(0), taken off below
+        value, slope = function.evaluate(tile, wanted)
+        total += value - (n * (n + 1) // 2) * function.at_zero
+        if slope is not None:
+            slope[:, :n].triu_(1)
+            on_x[rows] += _on_rows(slope, part, others, function)
+            on_x[rows.start :] += _on_rows(slope.mT, others, part, function)
+    return 2.0 * total, 2.0 * on_x
 
 
 def pair_sum(x: Tensor, y: Tensor | None, function: PairFunction) -> Tensor:
@@ -116,9 +125,14 @@ def pair_sum(x: Tensor, y: Tensor | None, function: PairFunction) -> Tensor:
     """
     grad = torch.is_grad_enabled()
     wants = (grad and x.requires_grad, grad and y is not None and y.requires_grad)
+    dtype = x.dtype if function.smooth else torch.float64
+    on_y = None
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        total, gradients = _tiled(x, y, function, wants)
-    return with_gradient(total, x, y, *gradients)
+        if y is None:
+            total, on_x = _within(x.to(dtype), function, wants[0])
+        else:
+            total, on_x, on_y = _between(x.to(dtype), y.to(dtype), function, wants)
+    return with_gradient(total, x, y, on_x, on_y).to(x.dtype)
 
 
 def row_sum(x: Tensor, y: Tensor, function: PairFunction) -> Tensor:

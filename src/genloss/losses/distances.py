@@ -94,7 +94,9 @@ def _discrepancy(x: Tensor, y: Tensor, function: PairFunction, estimator: str) -
         x, y = _centred(x, y)
     between = pair_sum(x, y, function) / (n * m)
     within_x, within_y = (_within(samples, function, estimator) for samples in (x, y))
-    return within_x + within_y - 2.0 * between
+    squared = within_x + within_y - 2.0 * between
+    # The biased value is a squared norm: only rounding takes it below 0. Its gradient stays.
+    return squared + squared.detach().clamp(max=0.0).neg() if estimator == "biased" else squared
 
 
 def _within(x: Tensor, function: PairFunction, estimator: str) -> Tensor:
@@ -168,8 +170,16 @@ class MMD(SampleDistance):
         fails="With no bandwidth near the distances between samples the gradient vanishes; on raw images it needs "
         "large batches.",
         references=(
-            source.GRETTON_2012.at("(3), (5)"),
-            source.LI_2015.at("(3), (7)"),
+            source.GRETTON_2012.at("(3), (5), lemma 14"),
+            source.LI_2015.at("(7)"),
+            Reference(
+                authors="Binkowski, Sutherland, Arbel, Gretton",
+                year=2018,
+                title="Demystifying MMD GANs",
+                venue="ICLR",
+                url="https://arxiv.org/abs/1801.01401",
+                equation="section 4",
+            ),
         ),
         paper={"loss.estimator": "biased", "loss.root": True},
     )
@@ -200,7 +210,7 @@ class MMD(SampleDistance):
         if self.estimator == "linear_time":
             return _linear_time(x, y, function)
         squared = _discrepancy(x, y, function, self.estimator)
-        return (squared.clamp(min=0.0) + _UNDER_ROOT).sqrt() if self.root else squared
+        return (squared + _UNDER_ROOT).sqrt() if self.root else squared
 
 
 @dataclass(frozen=True, kw_only=True)
