@@ -2,6 +2,7 @@
 
 from genloss.losses.adversarial import *
 from genloss.losses.aggregate_posterior import *
+from genloss.losses.alpha_divergence import *
 from genloss.losses.attention_penalties import *
 from genloss.losses.batch_adversarial import *
 from genloss.losses.card import *

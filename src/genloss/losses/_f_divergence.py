@@ -13,7 +13,9 @@ from genloss.losses import _references as source
 from genloss.losses._adversarial import AdversarialLoss
 from genloss.losses.card import Card, Equilibrium
 
-__all__ = ["FDivergence", "f_card"]
+__all__ = ["SCORE_LIMIT", "FDivergence", "f_card"]
+
+SCORE_LIMIT = 80.0  # e^80 is 5e34: values, gradients and their batch sums stay below the float32 maximum, 3e38
 
 
 def f_card(

@@ -141,7 +141,8 @@ class NonSaturating(_Logistic):
         >>> loss.generator(torch.tensor([-20.0]))
         tensor([20.])
 
-    Source: Goodfellow et al. 2014, section 3; Qiu 2020, equation 13.33; smoothing: Salimans et al. 2016, section 3.4.
+    Source: Goodfellow et al. 2014, section 3; Qiu 2020, equation 13.33; smoothing: Salimans et al. 2016, section 3.4;
+    the paper of its optimiser: Radford et al. 2016.
     """
 
     card: ClassVar[Card] = Card(
@@ -253,7 +254,8 @@ class Wasserstein(AdversarialLoss):
         >>> Wasserstein().discriminator(torch.tensor([3.0]), torch.tensor([1.0]))
         tensor([-2.])
 
-    Source: Arjovsky et al. 2017, equations 2 and 3 and algorithm 1; Qiu 2020, equations 13.55 and 13.56.
+    Source: Arjovsky et al. 2017, equations 2 and 3 and algorithm 1; Qiu 2020, equations 13.55 and 13.56
+    and algorithm 13.2.
     """
 
     card: ClassVar[Card] = Card(
@@ -265,7 +267,10 @@ class Wasserstein(AdversarialLoss):
         when="When the loss should fall with the distance between the distributions, and supports hardly overlap.",
         fails="Runs away without a Lipschitz constraint (gradient penalty, clipping, spectral normalisation); a critic "
         "with few updates gives a poor estimate; with weight clipping its capacity is wasted.",
-        references=(source.ARJOVSKY_2017.at("(2), (3), algorithm 1"), source.NNDL.at("(13.55), (13.56)")),
+        references=(
+            source.ARJOVSKY_2017.at("(2), (3), algorithm 1"),
+            source.NNDL.at("(13.55), (13.56), algorithm 13.2"),
+        ),
         paper={
             "train.generator.optimizer": "rmsprop",
             "train.discriminator.optimizer": "rmsprop",

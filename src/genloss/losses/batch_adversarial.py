@@ -103,6 +103,7 @@ class SoftmaxGAN(AdversarialLoss):
                 title="Softmax GAN",
                 venue="arXiv",
                 url="https://arxiv.org/abs/1704.06191",
+                equation="section 3",
             ),
         ),
     )

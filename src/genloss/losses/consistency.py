@@ -67,6 +67,7 @@ class LeCam(Penalty):
                 title="Regularizing Generative Adversarial Networks under Limited Data",
                 venue="CVPR",
                 url="https://arxiv.org/abs/2104.03310",
+                equation="section 3.2",
             ),
         ),
         weight=0.3,
@@ -141,7 +142,7 @@ class VirtualAdversarial(Penalty):
                 "Learning",
                 venue="IEEE TPAMI",
                 url="https://arxiv.org/abs/1704.03976",
-                equation="algorithm 1",
+                equation="(5), algorithm 1",
             ),
         ),
     )
@@ -232,6 +233,7 @@ class Consistency(Penalty):
                 title="Consistency Regularization for Generative Adversarial Networks",
                 venue="ICLR",
                 url="https://arxiv.org/abs/1910.12027",
+                equation="section 2",
             ),
             Reference(
                 authors="Zhao, Singh, Lee, Zhang, Odena, Zhang",
@@ -239,6 +241,7 @@ class Consistency(Penalty):
                 title="Improved Consistency Regularization for GANs",
                 venue="AAAI",
                 url="https://arxiv.org/abs/2002.04724",
+                equation="algorithm 1",
             ),
         ),
         weight=10.0,

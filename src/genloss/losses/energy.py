@@ -300,6 +300,15 @@ class NoiseContrastive(EnergyLoss):
                 url="https://proceedings.mlr.press/v9/gutmann10a.html",
                 equation="(3)",
             ),
+            Reference(
+                authors="Gutmann, Hyvarinen",
+                year=2012,
+                title="Noise-Contrastive Estimation of Unnormalized Statistical Models, with Applications to Natural "
+                "Image Statistics",
+                venue="JMLR",
+                url="https://jmlr.org/papers/v13/gutmann12a.html",
+                equation="(8)",
+            ),
         ),
     )
 

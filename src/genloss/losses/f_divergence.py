@@ -1,4 +1,4 @@
-"""The nine f-divergence losses by name."""
+"""The f-divergence losses by name; the alpha-divergences, a family of their own, are in `alpha_divergence`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from genloss.losses._f_divergence import FDivergence, f_card
+from genloss.losses._f_divergence import SCORE_LIMIT, FDivergence, f_card
 from genloss.losses.card import Card, Equilibrium
 
 __all__ = [
-    "FAlpha",
     "FDivergence",
     "FGan",
     "FHellinger",
@@ -25,9 +24,6 @@ __all__ = [
     "FReverseKullbackLeibler",
     "FTotalVariation",
 ]
-
-_LIMIT = 80.0  # e^80 is 5e34: values, gradients and their batch sums stay below the float32 maximum, 3e38
-_POWER_LIMIT = 60.0  # lower for a power of the score: its derivative passes through larger numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +39,8 @@ class FKullbackLeibler(FDivergence):
         Traceback (most recent call last):
         ...
         ValueError: fake_scores reach 200, and FKullbackLeibler can be computed for scores in [-inf, 80] only, ...
+
+    Source: Nowozin et al. 2016, equations 4 and 7 and tables 2 and 6.
     """
 
     card: ClassVar[Card] = f_card(
@@ -51,7 +49,7 @@ class FKullbackLeibler(FDivergence):
         conjugate=r"e^{v-1}",
         bound="The bound is KL(real || fake).",
         fails="The exponential of a fake's score: one outlier rules the batch, and scores above 80 raise.",
-        score_range=(-math.inf, _LIMIT),
+        score_range=(-math.inf, SCORE_LIMIT),
     )
 
     def convex_function(self, ratio: Tensor) -> Tensor:
@@ -75,6 +73,8 @@ class FReverseKullbackLeibler(FDivergence):
         >>> import torch
         >>> FReverseKullbackLeibler().discriminator(torch.zeros(1), torch.zeros(1))
         tensor([0.])
+
+    Source: Nowozin et al. 2016, equations 4 and 7 and tables 2 and 6.
     """
 
     conjugate_saturates: ClassVar[bool] = False
@@ -84,7 +84,7 @@ class FReverseKullbackLeibler(FDivergence):
         conjugate=r"-1+v",
         bound="The bound is KL(fake || real).",
         fails="Drops modes; the exponential of a real sample's negative score: scores below -80 raise.",
-        score_range=(-_LIMIT, math.inf),
+        score_range=(-SCORE_LIMIT, math.inf),
     )
 
     def convex_function(self, ratio: Tensor) -> Tensor:
@@ -111,6 +111,8 @@ class FPearson(FDivergence):
         >>> import torch
         >>> FPearson().discriminator(torch.zeros(1), torch.ones(1))
         tensor([1.2500])
+
+    Source: Nowozin et al. 2016, equations 4 and 7 and tables 2 and 6.
     """
 
     conjugate_saturates: ClassVar[bool] = False
@@ -144,6 +146,8 @@ class FNeyman(FDivergence):
         >>> import torch
         >>> FNeyman().discriminator(torch.zeros(1), torch.zeros(1))
         tensor([0.])
+
+    Source: Nowozin et al. 2016, equations 4 and 7 and tables 2 and 6.
     """
 
     card: ClassVar[Card] = f_card(
@@ -153,7 +157,7 @@ class FNeyman(FDivergence):
         bound="The bound is the Neyman chi-squared, the integral of (real - fake)^2 / real.",
         fails="Drops modes; the discriminator hardly lowers a fake with a high score; the exponential of a real "
         "sample's negative score: scores below -80 raise.",
-        score_range=(-_LIMIT, math.inf),
+        score_range=(-SCORE_LIMIT, math.inf),
     )
 
     def saturates(self) -> frozenset[str]:
@@ -181,6 +185,8 @@ class FHellinger(FDivergence):
         >>> import torch
         >>> FHellinger().discriminator(torch.zeros(1), torch.zeros(1))
         tensor([0.])
+
+    Source: Nowozin et al. 2016, equations 4 and 7 and tables 2 and 6.
     """
 
     card: ClassVar[Card] = f_card(
@@ -189,7 +195,7 @@ class FHellinger(FDivergence):
         conjugate=r"e^{v}-1",
         bound="The bound is the integral of (sqrt(real) - sqrt(fake))^2, twice the squared Hellinger distance.",
         fails="Exponentials on both sides: scores beyond 80 in absolute value raise.",
-        score_range=(-_LIMIT, _LIMIT),
+        score_range=(-SCORE_LIMIT, SCORE_LIMIT),
     )
 
     def convex_function(self, ratio: Tensor) -> Tensor:
@@ -213,6 +219,8 @@ class FJensenShannon(FDivergence):
         >>> import torch
         >>> FJensenShannon().discriminator(torch.zeros(1), torch.zeros(1))
         tensor([0.])
+
+    Source: Nowozin et al. 2016, equations 4 and 7 and tables 2 and 6.
     """
 
     card: ClassVar[Card] = f_card(
@@ -246,6 +254,8 @@ class FGan(FDivergence):
         >>> import torch
         >>> FGan().discriminator(torch.zeros(1), torch.zeros(1))
         tensor([1.3863])
+
+    Source: Nowozin et al. 2016, equations 4 and 7 and tables 2 and 6.
     """
 
     card: ClassVar[Card] = f_card(
@@ -279,6 +289,8 @@ class FTotalVariation(FDivergence):
         >>> import torch
         >>> FTotalVariation().discriminator(torch.tensor([20.0]), torch.tensor([-20.0]))
         tensor([-1.])
+
+    Source: Nowozin et al. 2016, equations 4 and 7 and tables 2 and 6.
     """
 
     card: ClassVar[Card] = f_card(
@@ -308,91 +320,3 @@ class FTotalVariation(FDivergence):
 
     def _conjugate(self, score: Tensor) -> Tensor:
         return 0.5 * torch.tanh(score)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FAlpha(FDivergence):
-    r"""The alpha-divergences: a path from reverse to forward KL and beyond.
-
-    $$f(u)=\frac{u^\alpha-1-\alpha(u-1)}{\alpha(\alpha-1)}$$
-
-    $\alpha\to0$ is reverse KL, $\alpha\to1$ forward KL, $\alpha=2$ half of Pearson's, $\alpha=\frac12$ twice the
-    squared-Hellinger integral. For $\alpha<1$, $g_f(v)=\frac1{1-\alpha}-\zeta(-v)$; for $\alpha>1$, $g_f(v)=v$ and the
-    conjugate is constant below $v=-\frac1{\alpha-1}$.
-
-    Args:
-        alpha: the order, finite, neither 0 nor 1.
-
-    Raises:
-        ValueError: alpha is 0, 1 or not finite.
-
-    Example:
-        >>> import torch
-        >>> FAlpha(alpha=2.0).discriminator(torch.zeros(1), torch.ones(1))
-        tensor([1.5000])
-    """
-
-    alpha: float = 0.5
-
-    card: ClassVar[Card] = f_card(
-        "alpha",
-        activation=r"\tfrac1{1-\alpha}-\zeta(-v)\ (\alpha<1),\ v\ (\alpha>1)",
-        conjugate=r"\tfrac1\alpha\left(((\alpha-1)g_f(v)+1)^{\alpha/(\alpha-1)}-1\right)",
-        bound="The bound is the alpha-divergence.",
-        fails="A power of the score: the nearer alpha is to 1, the steeper, and the narrower the range that does not "
-        "raise.",
-        score_range=(-math.inf, _POWER_LIMIT - math.log(2.0)),
-    )
-    """The range is that of the default order; `score_range()` returns that of the fields."""
-
-    def __post_init__(self) -> None:
-        FDivergence.__post_init__(self)
-        if not math.isfinite(self.alpha) or self.alpha in (0.0, 1.0):
-            raise ValueError(
-                f"alpha is {self.alpha}, expected a finite number other than 0 and 1; "
-                "their limits are f_reverse_kl and f_kl."
-            )
-
-    def score_range(self) -> tuple[float, float] | None:
-        """Returns the range in which the power of this alpha is finite in float32."""
-        order = self.alpha / (self.alpha - 1.0)
-        if self.alpha > 1.0:
-            # ((alpha - 1) v + 1) ** order <= e^60
-            return (-math.inf, math.expm1(_POWER_LIMIT / order) / (self.alpha - 1.0))
-        if self.alpha < 0.0:
-            return (-math.inf, _LIMIT)
-        # ((1 - alpha) softplus(-v)) ** order <= e^60, with a negative order
-        least = math.exp(_POWER_LIMIT / order) / (1.0 - self.alpha)
-        return (-math.inf, min(_LIMIT, -(least + math.log(-math.expm1(-least)))))
-
-    def saturates(self) -> frozenset[str]:
-        """Names the discriminator for negative orders, and the generator for positive ones with the conjugate."""
-        if self.alpha < 0.0:
-            return frozenset({"discriminator"})
-        return super().saturates()
-
-    def convex_function(self, ratio: Tensor) -> Tensor:
-        return (ratio.pow(self.alpha) - 1.0 - self.alpha * (ratio - 1.0)) / (self.alpha * (self.alpha - 1.0))
-
-    def optimal_score(self, ratio: Tensor) -> Tensor:
-        power = ratio.pow(self.alpha - 1.0)
-        if self.alpha > 1.0:
-            return (power - 1.0) / (self.alpha - 1.0)
-        target = power / (1.0 - self.alpha)  # = softplus(-v), solved for v
-        return -(target + torch.log(-torch.expm1(-target)))
-
-    def _activation(self, score: Tensor) -> Tensor:
-        return score if self.alpha > 1.0 else 1.0 / (1.0 - self.alpha) - softplus(-score)
-
-    def _conjugate(self, score: Tensor) -> Tensor:
-        order = self.alpha / (self.alpha - 1.0)
-        if self.alpha > 1.0:
-            return (torch.relu((self.alpha - 1.0) * score + 1.0).pow(order) - 1.0) / self.alpha
-        return torch.expm1(order * _log_softplus(-score, factor=1.0 - self.alpha)) / self.alpha
-
-
-def _log_softplus(values: Tensor, *, factor: float) -> Tensor:
-    """Returns log(factor * softplus(t)), whose derivatives stay finite where softplus(t) underflows."""
-    small = torch.exp(values.clamp(max=-15.0))
-    series = math.log(factor) + values - small * (0.5 - small * (5.0 / 24.0))
-    return torch.where(values < -15.0, series, (factor * softplus(values.clamp(min=-15.0))).log())

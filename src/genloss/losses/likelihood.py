@@ -149,7 +149,7 @@ class Bernoulli(Likelihood):
         >>> Bernoulli().log_prob(torch.tensor([[0.0, 1.0]]), torch.tensor([[20.0, 20.0]]))
         tensor([-20.])
 
-    Source: Kingma & Welling 2014, appendix C.1.
+    Source: Kingma & Welling 2014, appendix C.1, equation 11.
     """
 
     takes_logits: ClassVar[bool] = True
@@ -160,7 +160,7 @@ class Bernoulli(Likelihood):
         when="For binary data, such as binarised digits.",
         fails="On grey values in [0, 1] it is a cross-entropy, not a log-density: not comparable with numbers on "
         "binary data.",
-        references=(source.KINGMA_2014.at("(11)"),),
+        references=(source.KINGMA_2014.at("appendix C.1, (11)"),),
     )
 
     def levels_of_data(self) -> Tensor:
@@ -263,8 +263,8 @@ class Gaussian(_LocationScale):
         >>> Gaussian().log_prob(torch.zeros(1, 2), torch.zeros(1, 2))
         tensor([-1.8379])
 
-    Source: Kingma & Welling 2014, appendix C.2; Rybkin, Daniilidis & Levine 2021, section 4; Qiu 2020, equation 13.28
-    (corrected).
+    Source: Kingma & Welling 2014, appendix C.2, equation 12; Rybkin, Daniilidis & Levine 2021, section 4; Qiu 2020,
+    equation 13.28, where the half of the squared error is missing and the KL term has the wrong sign.
     """
 
     card: ClassVar[Card] = Card(
@@ -276,13 +276,14 @@ class Gaussian(_LocationScale):
         fails="A fixed scale fixes the weight of the KL term, too large a one collapses the posterior; a predicted one "
         "shrinks onto constant values.",
         references=(
-            source.KINGMA_2014.at("(12)"),
+            source.KINGMA_2014.at("appendix C.2, (12)"),
             Reference(
                 authors="Rybkin, Daniilidis, Levine",
                 year=2021,
                 title="Simple and Effective VAE Training with Calibrated Decoders",
                 venue="ICML",
                 url="https://arxiv.org/abs/2006.13202",
+                equation="section 4",
             ),
             NNDL.at("(13.28)"),
         ),

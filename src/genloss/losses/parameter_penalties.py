@@ -279,7 +279,7 @@ class WeightClip(Constraint):
         >>> weight
         tensor([-0.0100,  0.0050])
 
-    Source: Arjovsky et al. 2017, algorithm 1, line 7.
+    Source: Arjovsky et al. 2017, algorithm 1, line 7; Qiu 2020, algorithm 13.2.
     """
 
     bound: float = 0.01
@@ -291,7 +291,7 @@ class WeightClip(Constraint):
         minimised_by="Nobody: it is applied to the critic's weights after each of its updates.",
         when="To reproduce the first Wasserstein GAN.",
         fails="Weights gather at the two bounds: the critic is too simple, gradients vanish or explode with depth.",
-        references=(source.ARJOVSKY_2017.at("algorithm 1"),),
+        references=(source.ARJOVSKY_2017.at("algorithm 1"), source.NNDL.at("algorithm 13.2")),
     )
 
     def __post_init__(self) -> None:

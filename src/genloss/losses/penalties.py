@@ -320,6 +320,7 @@ class WassersteinDivergence(Penalty):
                 title="Wasserstein Divergence for GANs",
                 venue="ECCV",
                 url="https://arxiv.org/abs/1712.01026",
+                equation="algorithm 1",
             ),
         ),
     )

@@ -179,6 +179,7 @@ class Gibbs(Sampler):
                 title="Training Products of Experts by Minimizing Contrastive Divergence",
                 venue="Neural Computation",
                 url="https://doi.org/10.1162/089976602760128018",
+                equation="section 3",
             ),
         ),
     )

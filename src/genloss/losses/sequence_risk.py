@@ -17,6 +17,14 @@ from genloss.losses.sequence_costs import Cost, EditDistance
 __all__ = ["ExpectedEditDistance", "MinimumRisk", "RiskLoss", "SelfCritical"]
 
 _EDIT_DISTANCE = EditDistance()
+_SHEN_2016 = Reference(
+    authors="Shen, Cheng, He, He, Wu, Sun, Liu",
+    year=2016,
+    title="Minimum Risk Training for Neural Machine Translation",
+    venue="ACL",
+    url="https://arxiv.org/abs/1512.02433",
+    equation="section 3",
+)
 _ROUNDING = 1e-3  # nats above 0 that a sum of many token log-probabilities may reach
 
 
@@ -148,16 +156,7 @@ class MinimumRisk(_Expectation):
         minimised_by="The model minimises it alone, or beside the cross-entropy.",
         when="After the cross-entropy, for the cost that counts.",
         fails="From a random start; with few samples it sharpens what the model already does.",
-        references=(
-            Reference(
-                authors="Shen, Cheng, He, He, Wu, Sun, Liu",
-                year=2016,
-                title="Minimum Risk Training for Neural Machine Translation",
-                venue="ACL",
-                url="https://arxiv.org/abs/1512.02433",
-                equation="section 3",
-            ),
-        ),
+        references=(_SHEN_2016,),
     )
 
     cost: Cost = _EDIT_DISTANCE
@@ -193,6 +192,7 @@ class ExpectedEditDistance(_Expectation):
         when="After the cross-entropy, where every token counts, as in transcription.",
         fails="From a random start, where all samples are equally far.",
         references=(
+            _SHEN_2016,
             Reference(
                 authors="Prabhavalkar, Sainath, Wu, Nguyen, Chen, Chiu, Kannan",
                 year=2018,

@@ -121,7 +121,7 @@ class SlicedWasserstein(SampleDistance):
         >>> SlicedWasserstein(projections=8)(x, x, rng=torch.Generator().manual_seed(0))
         tensor(0.)
 
-    Source: Bonneel et al. 2015, definition 3.
+    Source: Bonneel et al. 2015, definition 3; Peyre & Cuturi 2019, section 10.4.
     """
 
     card: ClassVar[Card] = Card(
@@ -138,6 +138,7 @@ class SlicedWasserstein(SampleDistance):
                 title="Sliced and Radon Wasserstein Barycenters of Measures",
                 venue="Journal of Mathematical Imaging and Vision",
                 url="https://doi.org/10.1007/s10851-014-0506-3",
+                equation="definition 3",
             ),
             _PEYRE_2019.at("section 10.4"),
         ),
