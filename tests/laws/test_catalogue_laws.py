@@ -1,29 +1,27 @@
-"""Every loss of the game's families keeps every law of its family: a new loss is one row."""
+"""Every loss keeps every law of its family: as it comes, and with the options of the table below."""
+
+import inspect
 
 import pytest
 
 import genloss.losses as losses
 from genloss.losses.laws import check_loss
 
-ROWS = [
-    losses.Minimax(),
-    losses.NonSaturating(),
+
+def needs_fields(cls):
+    return any(field.default is field.empty for field in inspect.signature(cls).parameters.values())
+
+
+CLASSES = list(losses.catalogue().values())
+AS_THEY_COME = [cls() for cls in CLASSES if not needs_fields(cls)]
+WITH_OPTIONS = [
     losses.NonSaturating(real_label=0.9, real_weight=2.0, fake_weight=0.5),
     losses.Minimax(real_label=0.7),
-    losses.LeastSquares(),
     losses.LeastSquares(fake_target=-1.0, real_target=1.0, generator_target=0.0),
-    losses.Wasserstein(),
-    losses.Hinge(),
-    losses.RelativisticPaired(),
-    losses.RelativisticAverage(),
-    losses.SoftmaxGAN(),
-    losses.EnergyBased(),
     losses.EnergyBased(margin=1.5),
-    losses.BoundaryEquilibrium(),
     losses.BoundaryEquilibrium(gamma=1.0, gain=0.1),
     *(
-        divergence(generator_form=form)
-        for form in ("trick", "conjugate")
+        divergence(generator_form="conjugate")
         for divergence in (
             losses.FKullbackLeibler,
             losses.FReverseKullbackLeibler,
@@ -37,41 +35,61 @@ ROWS = [
         )
     ),
     *(losses.FAlpha(alpha=alpha) for alpha in (-1.0, 0.1, 0.9, 0.99, 1.01, 2.0, 3.0)),
-    losses.GradientPenalty(),
     losses.GradientPenalty(target=0.0),
     losses.GradientPenalty(one_sided=True, target=0.1),
-    losses.R1(),
-    losses.R2(),
-    losses.ZeroCentred(),
-    losses.Dragan(),
-    losses.WassersteinDivergence(),
     losses.WassersteinDivergence(power=1.5),
-    losses.LeCam(),
-    losses.VirtualAdversarial(),
     losses.VirtualAdversarial(iterations=3, radius=0.1),
-    losses.Consistency(),
     losses.Consistency(balanced=True, flip=False, shift=0, deviation=0.1),
-    losses.LatentConsistency(),
-    losses.WeightDecay(),
-    losses.OrthogonalPenalty(),
     losses.OrthogonalPenalty(unit_norm=True),
-    losses.HistoricalAverage(),
-    losses.FeatureMatching(),
-    losses.PullingAway(),
-    losses.WeightClip(),
+    losses.MMD(bandwidths=(0.5, 1.0, 2.0)),
+    losses.MMD(estimator="biased", root=True),
+    losses.MMD(estimator="linear_time"),
+    losses.MMD(kernel="rational_quadratic"),
+    losses.MMD(kernel="laplace"),
+    losses.MMD(kernel="inverse_multiquadric"),
+    losses.MMD(kernel="linear"),
+    losses.MMD(kernel="polynomial"),
+    losses.EnergyDistance(estimator="biased"),
+    losses.Sinkhorn(p=1, tolerance=1e-6),
+    losses.Sinkhorn(debias=False, tolerance=1e-6),
+    losses.SlicedWasserstein(p=1.0, projections=4),
+    losses.Wasserstein1D(p=2.0),
+    losses.EarthMover(p=2.0),
+    losses.Gaussian(variance="shared"),
+    losses.Gaussian(variance="predicted"),
+    losses.Laplace(variance="predicted", scale=0.5),
+    losses.Categorical(levels=5),
+    losses.DiscretisedLogisticMixture(levels=3, components=1, low=-1.0),
+    losses.ELBO(beta=4.0, samples=3),
+    losses.ELBO(kl="monte_carlo"),
+    losses.ELBO(beta=10.0, capacity=1.0),
+    losses.ELBO(kl_gradient=0.5),
+    losses.IWAE(gradient="path"),
+    losses.IWAE(samples=3, gradient="doubly_reparameterised"),
+    losses.BetaTCVAE(dataset_size=5000),
+    losses.ContrastiveDivergence(steps=40, persistent=True, chains=4000),
+    losses.ContrastiveDivergence(penalty=0.001),
+    losses.NoiseContrastive(ratio=3),
+    losses.DenoisingScoreMatching(sigmas=(0.7,)),
+    losses.DenoisingScoreMatching(sigmas=(0.5, 1.0)),
+    losses.TokenCrossEntropy(label_smoothing=0.1),
+    losses.MinimumRisk(alpha=0.1),
+    losses.SelfCritical(baseline="greedy"),
+    losses.OptimalCompletion(end=0),
+    losses.EditDistance(normalised=True),
+    losses.Langevin(noise=0.005, low=0.0, high=1.0, gradient_clip=0.03),
+    losses.VectorQuantised(decay=0.99),
 ]
-FAMILIES = ("adversarial", "penalty", "parameter_penalty", "feature_penalty", "constraint")
 
 
-@pytest.mark.parametrize("loss", ROWS, ids=repr)
+@pytest.mark.parametrize("loss", AS_THEY_COME + WITH_OPTIONS, ids=repr)
 def test_keeps_every_law(loss):
     results = check_loss(loss)
-    assert results
-    broken = [f"{result.law}: {result.message}" for result in results if not result.holds]
+    assert sum(result.status == "passed" for result in results) >= 1
+    broken = [f"{result.law}: {result.message}" for result in results if result.status == "broken"]
     assert not broken, "\n".join(broken)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_loss_of_the_catalogue_has_a_row(family):
-    missing = set(losses.catalogue(family)) - {loss.card.name for loss in ROWS}
+def test_every_loss_that_needs_fields_has_a_row():
+    missing = {cls for cls in CLASSES if needs_fields(cls)} - {type(loss) for loss in WITH_OPTIONS}
     assert not missing

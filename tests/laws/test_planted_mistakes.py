@@ -27,11 +27,7 @@ from genloss.losses import (
 from genloss.losses._law_tools import number
 from genloss.losses._penalty import safe_norm
 from genloss.losses.laws import check_loss
-
-
-def broken(loss):
-    """Returns the messages of the laws that the loss breaks, by law."""
-    return {result.law: result.message for result in check_loss(loss) if not result.holds}
+from tests.laws.mistakes import broken
 
 
 class WrongSign(NonSaturating):

@@ -35,7 +35,7 @@ _REACH = 20.0  # how far from 0 an equilibrium that is not stated is looked for
 def _state(loss: AdversarialLoss) -> dict[str, Tensor]:
     """Returns a memory that has seen updates with real scores above fake ones."""
     state = loss.init_state()
-    for _ in range(20 if state else 0):
+    for _ in range(3 if state else 0):
         state = loss.next_state(state, torch.full((_BATCH,), 2.0), torch.zeros(_BATCH))
     return state
 

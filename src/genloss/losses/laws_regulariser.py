@@ -145,7 +145,7 @@ def _feature_optimum(penalty: FeaturePenalty) -> str:
 def _falls(compute: Callable[[], Tensor], leaves: list[Tensor]) -> str:
     """Returns a message; raises LawBroken where a descent leaves too much of a penalty."""
     first, last = descend(compute, leaves, rate=0.05, steps=300)
-    if not last < _REMAINS * first:
+    if not abs(last) < _REMAINS * first:
         raise LawBroken(
             f"300 steps down its gradient take it from {first:.4g} to {last:.4g}, expected less than "
             f"{_REMAINS * first:.4g}."

@@ -61,6 +61,21 @@ def rewards_the_right_tokens(loss: TokenLoss) -> str:
 
 
 @law("token")
+def pulls_where_it_is_wrong(loss: TokenLoss) -> str:
+    """Where it is sure and wrong its gradient has not vanished."""
+    _, targets, mask = _sentences()
+    wrong = 20.0 * torch.eye(_VOCABULARY + 1, dtype=torch.float64)[torch.full_like(targets, _VOCABULARY)]
+    (gradient,) = torch.autograd.grad(loss(wrong.requires_grad_(), targets, mask).sum(), wrong)
+    pull = gradient[mask].abs().amax(-1)
+    if not bool((pull > 1e-2).all()):
+        raise LawBroken(
+            f"at a logit of 20 on a wrong token the largest slopes are {number(pull)}, expected more than 0.01 at "
+            f"every token; the loss takes logits, and probabilities are softened twice."
+        )
+    return f"slopes of {number(pull)}"
+
+
+@law("token")
 def teaches_the_right_tokens(loss: TokenLoss) -> str:
     """Descending it from equal logits makes every right token the likeliest, and moves nothing under the mask."""
     logits, targets, mask = _sentences()
@@ -145,7 +160,7 @@ def settles_on_the_cheapest(loss: RiskLoss) -> str:
 def sees_improbable_sequences(loss: RiskLoss) -> str:
     """A common factor of all probabilities changes no gradient: long sequences carry as much signal as short ones."""
     gradients = []
-    for shift in (0.0, 19.0, -500.0):
+    for shift in (0.0, 19.0, -1000.0):
         log_probs, costs = _samples()
         shifted = (log_probs + shift).requires_grad_()
         gradients.append(torch.autograd.grad(_risk(loss, shifted, costs).sum(), shifted)[0])

@@ -1,0 +1,182 @@
+"""Penalties, adversarial losses and distances as a careless person writes them: each mistake breaks its law."""
+
+from typing import ClassVar
+
+import pytest
+import torch
+
+from genloss.losses import AdversarialLoss, Penalty, SampleDistance
+from tests.laws.mistakes import breaks, keeps
+
+
+class OwnGradientPenalty(Penalty):
+    points: ClassVar[frozenset[str]] = frozenset({"interpolates"})
+    keep_graph = True
+
+    def weights(self, view):
+        real = view.real
+        return torch.rand((len(real), *(1,) * (real.ndim - 1)), generator=view.rng, dtype=torch.float64)
+
+    def interpolate(self, view):
+        kind = torch.promote_types(view.real.dtype, torch.float32)
+        real, fake = view.real.detach().to(kind), view.fake.detach().to(kind)
+        weights = self.weights(view).to(kind)
+        return (weights * real + (1 - weights) * fake).requires_grad_()
+
+    def gradient(self, view):
+        with torch.enable_grad():
+            points = self.interpolate(view)
+            scores = view.critic(points)
+            scores = scores.flatten(1).mean(1) if scores.ndim > 1 else scores
+            return torch.autograd.grad(scores.sum(), points, create_graph=self.keep_graph)[0].flatten(1)
+
+    def norm(self, gradient):
+        return (gradient.square().sum(1) + 1e-12).sqrt()
+
+    def _penalty(self, view):
+        return (self.norm(self.gradient(view)) - 1).square()
+
+
+class GlobalNoise(OwnGradientPenalty):
+    """The interpolation weights come from torch's global generator."""
+
+    def weights(self, view):
+        return torch.rand(len(view.real), *(1,) * (view.real.ndim - 1), dtype=torch.float64)
+
+
+class SharedWeight(OwnGradientPenalty):
+    """One interpolation weight for the whole batch."""
+
+    def weights(self, view):
+        return torch.rand(1, generator=view.rng, dtype=torch.float64)
+
+
+class NormOfTheBatch(OwnGradientPenalty):
+    """`gradient.norm(2)`: one norm for the batch, handed to every sample."""
+
+    def norm(self, gradient):
+        return gradient.norm(2).expand(len(gradient))
+
+
+class NoSecondGraph(OwnGradientPenalty):
+    """`create_graph` left out: the critic learns nothing from it."""
+
+    keep_graph = False
+
+    def _penalty(self, view):
+        return super()._penalty(view) + 0.0 * view.scores(view.real).double()
+
+
+class BareRoot(OwnGradientPenalty):
+    """The root of a sum of squares: its slope at 0 is infinite."""
+
+    def norm(self, gradient):
+        return gradient.square().sum(1).sqrt()
+
+
+class MeanAtTheEnd(OwnGradientPenalty):
+    """The batch's mean is taken inside."""
+
+    def _penalty(self, view):
+        return super()._penalty(view).mean()
+
+
+class SumOverTheBatch(OwnGradientPenalty):
+    """Squared slopes summed over the batch and handed to every sample."""
+
+    def _penalty(self, view):
+        return super()._penalty(view).sum().expand(len(view.real))
+
+
+class PushesApart(OwnGradientPenalty):
+    """The penalty's sign is turned."""
+
+    def _penalty(self, view):
+        return 1.0 - super()._penalty(view)
+
+
+class OwnMMD(SampleDistance):
+    """A Gaussian MMD written out, which claims to be unbiased."""
+
+    estimator = "unbiased"
+
+    def _distance(self, x, y, rng):
+        k = lambda a, b: (-0.5 * (a[:, None] - b[None]).square().sum(-1)).exp()  # noqa: E731
+        return k(x, x).mean() + k(y, y).mean() - 2.0 * k(x, y).mean()
+
+
+class DistanceThroughARoot(SampleDistance):
+    """An energy distance of norms whose slope at equal points is not a number."""
+
+    def _distance(self, x, y, rng):
+        d = lambda a, b: (a[:, None] - b[None]).square().sum(-1).sqrt().mean()  # noqa: E731
+        return 2.0 * d(x, y) - d(x, x) - d(y, y)
+
+
+class MatchesOneWay(SampleDistance):
+    """Each sample to its nearest in the other set, one way only."""
+
+    def _distance(self, x, y, rng):
+        return (x[:, None] - y[None]).abs().sum(-1).min(1).values.mean()
+
+
+class Remembers(AdversarialLoss):
+    """A Wasserstein loss that keeps a running mean in itself."""
+
+    seen = 0.0
+
+    def _discriminator(self, a_r, a_f):
+        self.seen = 0.9 * self.seen + 0.1 * a_f.detach().mean()
+        return a_f - a_r + 0.1 * (self.seen - a_r)
+
+    def _generator(self, a_f, a_r):
+        return -a_f
+
+
+class TargetsSwapped(AdversarialLoss):
+    """Least squares, from scratch and without a card, with the labels the other way round."""
+
+    def _discriminator(self, a_r, a_f):
+        return (a_r - 0.0).square() + (a_f - 1.0).square()
+
+    def _generator(self, a_f, a_r):
+        return (a_f - 1.0).square()
+
+
+class NothingToSettle(AdversarialLoss):
+    """One side weighs more in a loss without bounds: the critic's scores run off."""
+
+    def _discriminator(self, a_r, a_f):
+        return a_f - 2.0 * a_r
+
+    def _generator(self, a_f, a_r):
+        return -a_f
+
+
+MISTAKES = [
+    (GlobalNoise(), "global generator is left alone"),
+    (SharedWeight(), "random numbers of its own"),
+    (NormOfTheBatch(), "depends on the others"),
+    (NoSecondGraph(), "that of its value"),
+    (BareRoot(), "flat"),
+    (MeanAtTheEnd(), "one number a sample"),
+    (SumOverTheBatch(), "depends on the others"),
+    (PushesApart(), "towards 0"),
+    (OwnMMD(), "an unbiased estimate is 0"),
+    (DistanceThroughARoot(), "between equal sets it is finite"),
+    (MatchesOneWay(), "Exchanging both sets"),
+    (Remembers(), "Called again"),
+    (TargetsSwapped(), "parts real from fake"),
+    (NothingToSettle(), "no shift of all scores"),
+]
+SOUND = [OwnGradientPenalty()]
+
+
+@pytest.mark.parametrize(("loss", "law"), MISTAKES, ids=lambda value: type(value).__name__)
+def test_a_careless_loss_breaks_its_law(loss, law):
+    breaks(loss, law)
+
+
+@pytest.mark.parametrize("loss", SOUND, ids=lambda value: type(value).__name__)
+def test_the_same_loss_without_the_mistake_keeps_every_law(loss):
+    keeps(loss)

@@ -1,0 +1,213 @@
+"""Variational, likelihood and energy losses as a careless person writes them: each mistake breaks its law."""
+
+import math
+from typing import ClassVar
+
+import pytest
+import torch
+from torch.nn.functional import logsigmoid
+
+from genloss.losses import EnergyLoss, EnergyTerms, Likelihood, VariationalLoss, VariationalTerms
+from tests.laws.mistakes import breaks, keeps
+
+
+class OwnELBO(VariationalLoss):
+    """The evidence lower bound written out; subclasses differ in one line."""
+
+    samples = 1
+
+    def kl(self, mean, log_variance):
+        return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(-1)
+
+    def reported(self, reconstruction, kl):
+        return reconstruction - kl
+
+    def _terms(self, posterior, prior, z, log_likelihood, rng):
+        kl = self.kl(posterior.mean.to(z), posterior.log_variance.to(z))
+        reconstruction = log_likelihood.mean(0)
+        bound = self.reported(reconstruction, kl)
+        return VariationalTerms(surrogate=kl - reconstruction, bound=bound, parts={"kl": kl})
+
+
+class MeanOverLatents(OwnELBO):
+    """`.mean()` where the sum over latent dimensions belongs."""
+
+    def kl(self, mean, log_variance):
+        return super().kl(mean, log_variance) / mean.shape[-1]
+
+
+class LogVarianceForDeviation(OwnELBO):
+    """The log-variance taken for the log of the standard deviation."""
+
+    def kl(self, mean, log_variance):
+        return super().kl(mean, 2 * log_variance)
+
+
+class ReversedDivergence(OwnELBO):
+    """KL(prior, posterior) instead of KL(posterior, prior)."""
+
+    def kl(self, mean, log_variance):
+        return 0.5 * (log_variance + (1 + mean.square()) * (-log_variance).exp() - 1).sum(-1)
+
+
+class KLTermAdded(OwnELBO):
+    """-reconstruction + KL to be maximised, as one textbook prints it."""
+
+    def reported(self, reconstruction, kl):
+        return reconstruction + kl
+
+
+class KLOfTheBatch(OwnELBO):
+    """The divergence averaged over the batch."""
+
+    def kl(self, mean, log_variance):
+        return super().kl(mean, log_variance).mean().expand(len(mean))
+
+
+class OwnIWAE(VariationalLoss):
+    samples = 5
+
+    def bound(self, log_weights):
+        return log_weights.logsumexp(0) - math.log(self.samples)
+
+    def _terms(self, posterior, prior, z, log_likelihood, rng):
+        bound = self.bound(log_likelihood + prior.log_prob(z) - posterior.log_prob(z))
+        return VariationalTerms(surrogate=-bound, bound=bound, parts={})
+
+
+class MeanOfExponentials(OwnIWAE):
+    """log(mean(exp(log w))) underflows where the data are unlikely."""
+
+    def bound(self, log_weights):
+        return log_weights.exp().mean(0).log()
+
+
+class SumInsteadOfMean(OwnIWAE):
+    """log K left out: the bound is too high by it."""
+
+    def bound(self, log_weights):
+        return log_weights.logsumexp(0)
+
+
+class OwnScoreMatching(EnergyLoss):
+    keep_graph = True
+    sign = 1.0
+
+    def _terms(self, energy, real, rng, sampler, noise, state):
+        x = real.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(energy(x).sum(), x, create_graph=True)
+        trace = torch.zeros_like(real[:, 0])
+        for axis in range(real.shape[1]):
+            (row,) = torch.autograd.grad(gradient[:, axis].sum(), x, create_graph=self.keep_graph, retain_graph=True)
+            trace = trace + row[:, axis]
+        surrogate = 0.5 * gradient.square().sum(1) - self.sign * trace
+        return EnergyTerms(surrogate=self.finish(surrogate), parts={})
+
+    def finish(self, surrogate):
+        return surrogate
+
+
+class TraceWithoutGraph(OwnScoreMatching):
+    """`create_graph` left out of the second derivative: half of the loss does not train."""
+
+    keep_graph = False
+
+
+class TraceWithTheSignOfTheScore(OwnScoreMatching):
+    """The trace of the score added where that of the energy is subtracted."""
+
+    sign = -1.0
+
+
+class MeanOfTheBatch(OwnScoreMatching):
+    def finish(self, surrogate):
+        return surrogate.mean().expand(len(surrogate))
+
+
+class NoiseWithoutItsDensity(EnergyLoss):
+    """Noise-contrastive estimation whose logits leave out the density of the noise."""
+
+    def _terms(self, energy, real, rng, sampler, noise, state):
+        fakes = noise.sample(len(real), rng)
+        surrogate = -logsigmoid(-energy(real)) - logsigmoid(energy(fakes))
+        return EnergyTerms(surrogate=surrogate, parts={})
+
+
+class ContrastTurned(EnergyLoss):
+    """E(model) - E(data): raises the energy of the data."""
+
+    def _terms(self, energy, real, rng, sampler, noise, state):
+        fakes = sampler.run(energy, real, 5, rng)
+        return EnergyTerms(surrogate=energy(fakes) - energy(real), parts={})
+
+
+class NoiseOfTheGlobalGenerator(EnergyLoss):
+    """Denoising score matching with `torch.randn_like`."""
+
+    noise_level: ClassVar[float] = 1.0
+
+    def _terms(self, energy, real, rng, sampler, noise, state):
+        white = torch.randn_like(real)
+        x = (real + white).requires_grad_()
+        (gradient,) = torch.autograd.grad(energy(x).sum(), x, create_graph=True)
+        return EnergyTerms(surrogate=0.5 * (gradient - white).square().sum(1), parts={})
+
+
+class OwnGaussian(Likelihood):
+    @property
+    def parameters_per_value(self):
+        return 2
+
+    def _log_prob(self, x, parameters):
+        mean, log_variance = parameters
+        return -0.5 * ((x - mean).square() * (-log_variance).exp() + log_variance + math.log(2 * math.pi))
+
+    def _mean(self, parameters):
+        return parameters[0]
+
+    def _sample(self, parameters, rng):
+        noise = torch.empty_like(parameters[0]).normal_(generator=rng)
+        return parameters[0] + (0.5 * parameters[1]).exp() * noise
+
+
+class ConstantForgotten(OwnGaussian):
+    def _log_prob(self, x, parameters):
+        mean, log_variance = parameters
+        return -0.5 * ((x - mean).square() * (-log_variance).exp() + log_variance)
+
+
+class DeviationFromLogVariance(OwnGaussian):
+    """Draws with exp(log_variance) for the standard deviation."""
+
+    def _sample(self, parameters, rng):
+        return parameters[0] + parameters[1].exp() * torch.empty_like(parameters[0]).normal_(generator=rng)
+
+
+MISTAKES = [
+    (MeanOverLatents(), "does not exceed log p(x)"),
+    (LogVarianceForDeviation(), "does not exceed log p(x)"),
+    (ReversedDivergence(), "does not exceed log p(x)"),
+    (KLTermAdded(), "does not exceed log p(x)"),
+    (KLOfTheBatch(), "couples_batch says so"),
+    (MeanOfExponentials(), "finite in float32"),
+    (SumInsteadOfMean(), "does not exceed log p(x)"),
+    (TraceWithoutGraph(), "the turning point is the truth"),
+    (TraceWithTheSignOfTheScore(), "the turning point is the truth"),
+    (MeanOfTheBatch(), "couples_batch says so"),
+    (NoiseWithoutItsDensity(), "gains nothing"),
+    (ContrastTurned(), "the turning point is the truth"),
+    (NoiseOfTheGlobalGenerator(), "global generator is left alone"),
+    (ConstantForgotten(), "integrate, to 1"),
+    (DeviationFromLogVariance(), "mean and spread"),
+]
+SOUND = [OwnELBO(), OwnIWAE(), OwnScoreMatching(), OwnGaussian()]
+
+
+@pytest.mark.parametrize(("loss", "law"), MISTAKES, ids=lambda value: type(value).__name__)
+def test_a_careless_loss_breaks_its_law(loss, law):
+    breaks(loss, law)
+
+
+@pytest.mark.parametrize("loss", SOUND, ids=lambda value: type(value).__name__)
+def test_the_same_loss_without_the_mistake_keeps_every_law(loss):
+    keeps(loss)

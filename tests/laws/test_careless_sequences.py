@@ -1,0 +1,162 @@
+"""Sequence losses as a careless person writes them: each mistake breaks its law."""
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy, log_softmax, softmax
+
+from genloss.losses import AttentionPenalty, CompletionLoss, ContextLoss, Cost, EmbeddingLoss, RiskLoss, TokenLoss
+from tests.laws.mistakes import breaks, keeps
+
+
+class MaskForgotten(TokenLoss):
+    """The mean over all positions, padding too."""
+
+    def _loss(self, logits, targets, mask):
+        return cross_entropy(logits.transpose(1, 2), targets, reduction="none").mean(1)
+
+
+class SoftmaxTwice(TokenLoss):
+    """`cross_entropy` on probabilities."""
+
+    def _loss(self, logits, targets, mask):
+        values = cross_entropy(softmax(logits, -1).transpose(1, 2), targets, reduction="none")
+        return torch.where(mask, values, 0.0).sum(1)
+
+
+class MaskedLogits(TokenLoss):
+    """The mask is multiplied onto the logits: padding costs the logarithm of the vocabulary."""
+
+    def _loss(self, logits, targets, mask):
+        logits = logits * mask.unsqueeze(-1)
+        return cross_entropy(logits.transpose(1, 2), targets, reduction="none").sum(1)
+
+
+class LogOfSoftmax(TokenLoss):
+    """log(softmax(x)) is minus infinity at large logits."""
+
+    def _loss(self, logits, targets, mask):
+        values = -softmax(logits, -1).log().gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+        return torch.where(mask, values, 0.0).sum(1)
+
+
+class BatchOfTokens(TokenLoss):
+    """The mean over all tokens of the batch, as `cross_entropy` has it by default."""
+
+    def _loss(self, logits, targets, mask):
+        return cross_entropy(logits[mask], targets[mask]).expand(len(logits))
+
+
+class OwnRisk(RiskLoss):
+    @property
+    def cost(self):
+        return OwnCost()
+
+    def _loss(self, log_probs, costs, distinct, greedy_costs):
+        return (log_probs.softmax(1) * costs).sum(1)
+
+
+class RenormalisedOutOfLogSpace(OwnRisk):
+    """p / sum(p): 0 / 0 for long sequences."""
+
+    def _loss(self, log_probs, costs, distinct, greedy_costs):
+        probabilities = log_probs.exp()
+        return (probabilities / probabilities.sum(1, keepdim=True) * costs).sum(1)
+
+
+class RewardForCost(OwnRisk):
+    """The cost taken for a reward."""
+
+    def _loss(self, log_probs, costs, distinct, greedy_costs):
+        return -super()._loss(log_probs, costs, distinct, greedy_costs)
+
+
+class NoBaseline(OwnRisk):
+    """REINFORCE that subtracts no baseline: equal costs still push."""
+
+    def _loss(self, log_probs, costs, distinct, greedy_costs):
+        return (costs * log_probs).mean(1)
+
+
+class BaselineOfTheBatch(OwnRisk):
+    """The baseline is the mean over the batch's targets."""
+
+    def _loss(self, log_probs, costs, distinct, greedy_costs):
+        costs = costs + torch.arange(len(costs), dtype=costs.dtype)[:, None]
+        return ((costs - costs.mean()) * log_probs).mean(1)
+
+
+class OwnCost(Cost):
+    """How many words are in one of both alone."""
+
+    def _counter(self):
+        return lambda produced, reference: float(len(set(produced) ^ set(reference)))
+
+
+class LengthCounts(AttentionPenalty):
+    """A mean over all positions, padding too."""
+
+    def _penalty(self, attention, source_mask, target_mask):
+        return (attention.sum(1) - 1.0).square().mean(1)
+
+
+class LogOfZero(AttentionPenalty):
+    """The entropy as -a log a, which is 0 times infinity at 0."""
+
+    def _penalty(self, attention, source_mask, target_mask):
+        return -(attention * attention.log()).sum((1, 2))
+
+
+class CosineOfZero(EmbeddingLoss):
+    """One less the cosine, over norms that may be 0."""
+
+    def _loss(self, embeddings, target_embeddings, mask):
+        norms = embeddings.norm(dim=-1) * target_embeddings.norm(dim=-1)
+        cosine = (embeddings * target_embeddings).sum(-1) / norms
+        return torch.where(mask, 1.0 - cosine, 0.0).sum(1)
+
+
+class PaddingMatters(EmbeddingLoss):
+    def _loss(self, embeddings, target_embeddings, mask):
+        return (embeddings - target_embeddings).square().sum((1, 2))
+
+
+class PrefixOnly(CompletionLoss):
+    """The cross-entropy with the sample itself, and on after its end."""
+
+    def _loss(self, sample_logits, samples, targets):
+        return cross_entropy(sample_logits.transpose(1, 2), samples, reduction="none").sum(1)
+
+
+class BagWithPadding(ContextLoss):
+    def _loss(self, logits, targets, mask):
+        return -log_softmax(logits, -1).gather(1, targets).sum(1)
+
+
+MISTAKES = [
+    (MaskForgotten(), "mask leaves out changes nothing"),
+    (SoftmaxTwice(), "its gradient has not vanished"),
+    (MaskedLogits(), "mask leaves out changes nothing"),
+    (LogOfSoftmax(), "finite in float32"),
+    (BatchOfTokens(), "sentences do not see each other"),
+    (RenormalisedOutOfLogSpace(), "changes no gradient"),
+    (RewardForCost(), "cheapest sequence more likely"),
+    (NoBaseline(), "Equal costs"),
+    (BaselineOfTheBatch(), "targets do not see each other"),
+    (LengthCounts(), "masks leave out changes nothing"),
+    (LogOfZero(), "attends to one alone"),
+    (CosineOfZero(), "at embeddings of 0"),
+    (PaddingMatters(), "padding counts nothing"),
+    (PrefixOnly(), "What follows a sample's end"),
+    (BagWithPadding(), "Padding counts nothing"),
+]
+SOUND = [OwnRisk(), OwnCost()]
+
+
+@pytest.mark.parametrize(("loss", "law"), MISTAKES, ids=lambda value: type(value).__name__)
+def test_a_careless_loss_breaks_its_law(loss, law):
+    breaks(loss, law)
+
+
+@pytest.mark.parametrize("loss", SOUND, ids=lambda value: type(value).__name__)
+def test_the_same_loss_without_the_mistake_keeps_every_law(loss):
+    keeps(loss)
