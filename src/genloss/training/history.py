@@ -21,19 +21,37 @@ class History:
     """
 
     def __init__(self) -> None:
-        self._rows: list[tuple[int, str, tuple[str, ...], list[Tensor]]] = []
+        self._rows: list[tuple[int, str, tuple[str, ...], Tensor]] = []
         self._faultless = 0
+        self._stores: dict[tuple[str, ...], Tensor] = {}
+        self._used: dict[tuple[str, ...], int] = {}
 
     def append(self, turn: int, player: str, values: dict[str, Tensor]) -> None:
         """Keeps the scalars of one update; norms of named gradients have names that begin with `gradient of`."""
-        self._rows.append((turn, player, tuple(values), list(values.values())))
+        names = tuple(values)
+        row = self._free_row((player, *names), next(iter(values.values())))
+        torch.stack(list(values.values()), out=row)
+        self._rows.append((turn, player, names, row))
+
+    def _free_row(self, key: tuple[str, ...], like: Tensor) -> Tensor:
+        """Returns a row of a store that outlives the reports.
+
+        A scalar kept by itself would pin the end of the heap between two updates, and the heap would grow around it.
+        """
+        used = self._used.get(key, 0)
+        store = self._stores.get(key)
+        if store is None or used == len(store):
+            store = self._stores[key] = like.new_empty(max(64, 2 * used), len(key) - 1)
+            used = 0
+        self._used[key] = used + 1
+        return store[used]
 
     def first_fault(self) -> Diverged | None:
         """Returns the first value since the last call that is not finite, in the order of computation."""
         rows = self._rows[self._faultless :]
         if not rows:
             return None
-        flat = torch.stack([value for row in rows for value in row[3]]).tolist()
+        flat = torch.cat([row[3] for row in rows]).tolist()
         position = 0
         for turn, player, names, _ in rows:
             for name in names:
@@ -47,7 +65,7 @@ class History:
     def drain(self) -> dict[str, float]:
         """Returns `player/name` -> mean over the kept rows and forgets them; gradients become one norm a player."""
         sums: dict[str, tuple[float, int]] = {}
-        flat = torch.stack([value for row in self._rows for value in row[3]]).tolist() if self._rows else []
+        flat = torch.cat([row[3] for row in self._rows]).tolist() if self._rows else []
         position = 0
         for _, player, names, _ in self._rows:
             squared = 0.0
@@ -62,18 +80,15 @@ class History:
             total, count = sums.get(f"{player}/gradient_norm", (0.0, 0))
             sums[f"{player}/gradient_norm"] = (total + squared**0.5, count + 1)
         self._rows = []
+        self._used = {}
         self._faultless = 0
         return {name: total / count for name, (total, count) in sums.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the kept rows, so that a resumed run reports the same means."""
-        return {
-            "rows": [(turn, player, list(names), torch.stack(values)) for turn, player, names, values in self._rows]
-        }
+        return {"rows": [(turn, player, list(names), values.clone()) for turn, player, names, values in self._rows]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over saved rows."""
-        self._rows = [
-            (turn, player, tuple(names), list(values.unbind())) for turn, player, names, values in state["rows"]
-        ]
+        self._rows = [(turn, player, tuple(names), values) for turn, player, names, values in state["rows"]]
         self._faultless = len(self._rows)
