@@ -44,6 +44,15 @@ def test_seeds_differ_and_variants_differ(compared):
     assert len(set(values)) == 4
 
 
+def test_one_loss_over_its_seeds_is_summed_up_without_a_rank(tmp_path):
+    arguments = ["compare", *SETTINGS, f"runs_dir={tmp_path}", "--vary", "loss=hinge", "--seeds", "2"]
+    code, out, err = genloss(*arguments)
+    assert code == 0, err
+    assert "hinge: mean MMD²" in out
+    assert "compared with nothing" in out
+    assert "best" not in out
+
+
 def test_every_number_is_what_genloss_evaluate_says(compared):
     folder, printed, _ = compared
     run = folder / "cells" / "minimax-r1-weight-1-seed1-1"

@@ -93,7 +93,6 @@ def test_what_cannot_be_varied_is_refused_in_a_sentence(text, part):
 @pytest.mark.parametrize(
     ("axes", "part"),
     [
-        (["loss=hinge"], "two variants"),
         (["loss=hinge,minimax", "loss=wasserstein,softmax"], "same key"),
         (["model=gan,vae", "model.noise_dim=2,4"], "same key"),
         (["penalties=[r1],[r2]", "loss=hinge+r1,minimax"], "use one of them"),

@@ -66,9 +66,11 @@ def compare(
 
 
 def _announce(plan: Plan, folder: Path) -> None:
-    cells = len(plan.variants) * len(plan.seeds)
+    from genloss.comparison.conclusion import number_of
+
     print(
-        f"plan {plan.sha256[:8]}: {len(plan.variants)} variants, seeds {_listed(plan.seeds)}: {cells} runs",
+        f"plan {plan.sha256[:8]}: {number_of(plan.variants, 'variant')}, seeds {_listed(plan.seeds)}: "
+        f"{number_of(plan.cells, 'run')}",
         file=sys.stderr,
     )
     for variant in plan.variants:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from genloss.comparison.run import Comparison
 from genloss.comparison.statistics import Standing, Summary, standing
 
-__all__ = ["headline", "metric_title", "ranked", "standing_of", "summary_json"]
+__all__ = ["headline", "metric_title", "number_of", "ranked", "standing_of", "summary_json"]
 
 CONFIRMING = 10
 
@@ -20,6 +21,15 @@ def metric_title(metric: str) -> str:
     'MMD²'
     """
     return {"mmd2": "MMD²", "kl": "KL", "bound": "ELBO in nats"}.get(metric, metric.replace("_", " "))
+
+
+def number_of(things: Sequence[object], name: str) -> str:
+    """Returns how many there are, in words.
+
+    >>> number_of([1], "seed"), number_of([1, 2], "seed")
+    ('1 seed', '2 seeds')
+    """
+    return f"{len(things)} {name}" + ("s" if len(things) != 1 else "")
 
 
 def summary_json(comparison: Comparison) -> dict[str, Any]:
@@ -68,10 +78,9 @@ def headline(comparison: Comparison) -> list[str]:
         failed = [f"{s.name} {len(s.failures)} of {seeds}" for s in comparison.summaries if s.failures]
         sentences.append(f"Failed seeds: {', '.join(failed)}. Means are over the seeds that finished.")
     if seeds < CONFIRMING:
-        count = f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
         sentences.append(
-            f"Exploratory: {count} a variant with untuned settings can suggest, not decide; confirm with {CONFIRMING} "
-            "or more fresh seeds."
+            f"Exploratory: {number_of(plan.seeds, 'seed')} a variant with untuned settings can suggest, not decide; "
+            f"confirm with {CONFIRMING} or more fresh seeds."
         )
     if len({result.signature for result in comparison.results.values() if result.signature}) > 1:
         sentences.append("The runs were measured with different conventions (comparison.json): do not compare them.")
@@ -86,6 +95,10 @@ def _order(comparison: Comparison) -> list[str]:
     if best is None:
         return ["No run finished: there is nothing to compare."]
     number = f"{metric_title(comparison.plan.metric)} {best.mean:.4g}"
+    if len(comparison.summaries) == 1:
+        low, high = best.interval or (math.nan, math.nan)
+        interval = f", 95 % interval of the mean {low:.4g} to {high:.4g}" if best.interval else ""
+        return [f"{best.name}: mean {number}{interval}. One variant alone is compared with nothing."]
     if best.interval is None:
         return [f"One finished seed has no interval: nothing tells the variants apart. The best number is {number}."]
     if found.similar:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from genloss.comparison.charts import Curve, budget_chart, interval_chart, library
-from genloss.comparison.conclusion import headline, metric_title, ranked, standing_of, summary_json
+from genloss.comparison.conclusion import headline, metric_title, number_of, ranked, standing_of, summary_json
 from genloss.comparison.plan import Cell, Variant
 from genloss.comparison.run import Comparison
 from genloss.errors import WorkError
@@ -89,7 +89,7 @@ def _page(comparison: Comparison) -> str:
         *_difference_section(comparison),
         *_repeat_section(comparison),
     ]
-    title = f"{plan.recipe}: {len(plan.variants)} variants, {len(plan.seeds)} seeds each"
+    title = f"{plan.recipe}: {number_of(plan.variants, 'variant')}, {number_of(plan.seeds, 'seed')} each"
     return html_page(title, "\n".join(body))
 
 

@@ -113,7 +113,7 @@ def combinations(axes: Sequence[Axis]) -> list[tuple[str, tuple[Choice, ...]]]:
     """Returns every variant of the grid as its unique name and its choices, the last axis fastest.
 
     Raises:
-        InputError: fewer than two variants, or two axes on one key.
+        InputError: two axes on one key.
     """
     keys = [axis.key for axis in axes]
     for first, second in itertools.permutations(keys, 2):
@@ -122,8 +122,6 @@ def combinations(axes: Sequence[Axis]) -> list[tuple[str, tuple[Choice, ...]]]:
     if "penalties" in keys and any(choice.additions for axis in axes for choice in axis.choices):
         raise InputError("--vary penalties and a + in --vary loss both set the penalties; use one of them.")
     grid = list(itertools.product(*(axis.choices for axis in axes)))
-    if len(grid) < 2:
-        raise InputError("a comparison needs two variants or more; for example --vary loss=hinge,wasserstein.")
     names = _unique([" / ".join(choice.label for choice in choices) for choices in grid], " ({})")
     return list(zip(names, grid, strict=True))
 
