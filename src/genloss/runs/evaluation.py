@@ -59,9 +59,8 @@ class Evaluator:
     def __post_init__(self) -> None:
         self._space: FeatureSpace = feature_space(self.recipe.evaluation.features, self.dataset)
         count = min(self.samples, len(self.dataset.splits[self.split]))
-        self.real = self.dataset.all(self.split, limit=count, rng=self._stream("real")).x
-        self._features = self._space.extract(self.real)
-        reference = self.dataset.all("train", limit=2000, rng=self._stream("bandwidths")).x
+        self._features = self._space.extract(self.dataset.all(self.split, limit=count, rng=self._stream("real")).x)
+        reference = self.dataset.all("train", limit=1000, rng=self._stream("bandwidths")).x
         self._bandwidths = fixed_bandwidths(self._space.extract(reference), self._stream("median"))
 
     def _stream(self, purpose: str) -> torch.Generator:
