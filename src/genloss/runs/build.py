@@ -86,7 +86,7 @@ def build(recipe: Recipe) -> Built:
         model, recipe, notes = assemble(recipe, dataset, chosen.loss, restraints)
     dataset = dataset.to(device)
     model = model.to(device)
-    precision, reason = _precision(recipe, model, device)
+    precision, reason = _precision(recipe, model, dataset, device)
     if any(isinstance(module, nn.Conv2d) for module in model.modules()):
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     streams = spawn(recipe.seed, device)
@@ -110,20 +110,30 @@ def _is_small(recipe: Recipe) -> bool:
     return bool(recipe.model.network.get("name", "mlp") == "mlp")
 
 
-def _precision(recipe: Recipe, model: nn.Module, device: torch.device) -> tuple[torch.dtype, str]:
-    """Chooses the networks' dtype: bfloat16 for convolutions where the processor computes in it."""
+def _precision(recipe: Recipe, model: nn.Module, dataset: Dataset, device: torch.device) -> tuple[torch.dtype, str]:
+    """Chooses the networks' dtype: bfloat16 for large networks on images, where the processor computes in it."""
     if recipe.precision != "auto":
         dtype = torch.float32 if recipe.precision == "float32" else torch.bfloat16
         return dtype, f"precision {recipe.precision} as the recipe says"
-    if not any(isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) for module in model.modules()):
+    if not (dataset.kind == "image" and any(_is_large(module, device) for module in model.modules())):
         return torch.float32, "precision float32"
     if device.type == "cuda":
         able = torch.cuda.is_bf16_supported()
     else:
         able = device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX512" and _cpu_has_bfloat16()
     if able:
-        return torch.bfloat16, "precision bfloat16 (convolutions, and the processor computes in it); losses in float32"
+        return (
+            torch.bfloat16,
+            "precision bfloat16 (a large network, and the processor computes in it); losses float32",
+        )
     return torch.float32, "precision float32 (the processor does not compute in bfloat16)"
+
+
+def _is_large(module: nn.Module, device: torch.device) -> bool:
+    """Says whether a layer gains more by bfloat16 than the conversions cost."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        return True
+    return isinstance(module, nn.Linear) and device.type == "cpu" and module.weight.numel() >= 1 << 18
 
 
 def _cpu_has_bfloat16() -> bool:
