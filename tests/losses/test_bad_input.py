@@ -479,3 +479,20 @@ def test_perplexity_takes_the_mask_of_its_sequences():
 def test_what_is_no_tensor_is_named():
     with pytest.raises(TypeError, match=r"real_scores is a list, expected a torch\.Tensor"):
         losses.Hinge().discriminator([1.0], torch.ones(1))
+
+
+READS_NOTHING = ("adversarial", "variational", "likelihood", "likelihood_loss", "token", "context", "risk", "embedding")
+# Ones whose overflow is looked for on every device, and ones that draw from the prior, which the meta device cannot.
+LEFT_OUT = {loss.card.name for loss in IN_FAMILY["adversarial"] if loss.score_range() is not None} | {"wae", "info_vae"}
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [x for family in (*READS_NOTHING, "attention") for x in IN_FAMILY[family] if x.card.name not in LEFT_OUT],
+    ids=repr,
+)
+def test_no_check_waits_for_a_device(loss):
+    """On the meta device, which has shapes and no values, every reading of a value raises."""
+    given = {name: value.to("meta") for name, value in good_input(loss).items()}
+    for value in run(loss, given):
+        assert value.is_meta
