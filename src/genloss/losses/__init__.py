@@ -1,10 +1,10 @@
 """Every loss of the catalogue, importable by its class name; needs torch alone.
 
-Bad input is refused in a sentence: shapes that would broadcast, integers, an empty batch, tensors of different dtypes or
-devices, logits that come straight from a sigmoid or a softmax, and, looked at on the CPU only, data that are not finite
-or outside a density's support and masks that leave nothing. What a network computed is not searched for NaN, which would
-wait for the device at every step: NaN in gives NaN out, so test the loss that you log, or train with `genloss`, whose
-loop names the first tensor that stopped being finite.
+Bad input is refused in a sentence: shapes that would broadcast, integers, an empty batch, tensors of different dtypes
+or devices, logits that come straight from a sigmoid or a softmax, and, looked at on the CPU only, data that are not
+finite or outside a density's support and masks that leave nothing. What a network computed is not searched for NaN,
+which would wait for the device at every step: NaN in gives NaN out. Test the loss that you log, or train with
+`genloss`, whose loop names the first tensor that stopped being finite.
 """
 
 from genloss.losses.adversarial import *
