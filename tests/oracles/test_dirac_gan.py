@@ -45,8 +45,17 @@ SLOPES = [
 NOT_SMOOTH = {"energy_based", "boundary_equilibrium"}
 
 
-def test_every_loss_on_scores_is_here():
-    assert {loss.card.name for loss, *_ in SLOPES} == set(losses.catalogue("adversarial")) - NOT_SMOOTH
+def measured(loss):
+    """Returns the slopes of a loss that has no row above, by finite differences of its values."""
+    centre, step = torch.full((1,), loss.equilibrium().score or 0.0, dtype=torch.float64), 1e-5
+    up, down = centre + step, centre - step
+    discriminator = (loss.discriminator(centre, up) - loss.discriminator(centre, down)) / (2 * step)
+    generator = (loss.generator(up, centre) - loss.generator(down, centre)) / (2 * step)
+    return loss, discriminator.item(), -generator.item()
+
+
+OTHERS = set(losses.catalogue("adversarial")) - NOT_SMOOTH - {loss.card.name for loss, *_ in SLOPES}
+EVERY = SLOPES + [measured(losses.find_loss(name)()) for name in sorted(OTHERS)]
 
 
 def field(loss, gamma, parameters):
@@ -74,7 +83,7 @@ def jacobian(loss, gamma):
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 5.0])
-@pytest.mark.parametrize(("loss", "discriminator", "generator"), SLOPES, ids=lambda value: str(value))
+@pytest.mark.parametrize(("loss", "discriminator", "generator"), EVERY, ids=lambda value: str(value))
 def test_eigenvalues_are_those_of_the_closed_form(loss, discriminator, generator, gamma):
     root = cmath.sqrt(gamma**2 / 4 - discriminator * generator)
     expected = sorted((-gamma / 2 + root, -gamma / 2 - root), key=lambda value: (value.real, value.imag))
