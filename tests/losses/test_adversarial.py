@@ -21,6 +21,7 @@ from genloss.losses import (
     Minimax,
     NonSaturating,
     RelativisticAverage,
+    RelativisticAverageLeastSquares,
     RelativisticPaired,
     SoftmaxGAN,
     Wasserstein,
@@ -60,6 +61,11 @@ CLOSED_FORMS = [
         RelativisticAverage(),
         softplus(F.mean() - R) + softplus(F - R.mean()),
         softplus(R - F.mean()) + softplus(R.mean() - F),
+    ),
+    (
+        RelativisticAverageLeastSquares(),
+        (R - F.mean() - 1) ** 2 + (F - R.mean() + 1) ** 2,
+        (F - R.mean() - 1) ** 2 + (R - F.mean() + 1) ** 2,
     ),
     (
         SoftmaxGAN(),

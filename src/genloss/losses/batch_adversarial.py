@@ -14,7 +14,7 @@ from genloss.losses import _references as source
 from genloss.losses._adversarial import AdversarialLoss, adam
 from genloss.losses.card import Card, Equilibrium, Reference
 
-__all__ = ["RelativisticAverage", "SoftmaxGAN"]
+__all__ = ["RelativisticAverage", "RelativisticAverageLeastSquares", "SoftmaxGAN"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +62,53 @@ class RelativisticAverage(AdversarialLoss):
     def equilibrium(self, *, batch: int = 1) -> Equilibrium:
         """Returns 2 log 2 for both players at any constant score."""
         return Equilibrium(score=None, discriminator=2.0 * math.log(2.0), generator=2.0 * math.log(2.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelativisticAverageLeastSquares(AdversarialLoss):
+    r"""Each sample's score should lie one above, or below, the mean score of the other side's batch.
+
+    $$L_D=(a_r-\bar a_f-1)^2+(a_f-\bar a_r+1)^2,\qquad L_G=(a_f-\bar a_r-1)^2+(a_r-\bar a_f+1)^2$$
+
+    Means run over the batch, separately at every patch. Its gradient grows with the distance to the target, as that of
+    `LeastSquares` does, and no shift of all scores changes it. Use it where `RelativisticAverage` saturates. It fails
+    by outlying scores, which dominate the batch, and small batches bias it.
+
+    Example:
+        >>> import torch
+        >>> RelativisticAverageLeastSquares().discriminator(torch.ones(2), torch.zeros(2))
+        tensor([0., 0.])
+
+    Source: Jolicoeur-Martineau 2019, RaLSGAN.
+    """
+
+    generator_needs_real: ClassVar[bool] = True
+    couples_batch: ClassVar[bool] = True
+    card: ClassVar[Card] = Card(
+        name="relativistic_average_least_squares",
+        aliases=("ralsgan",),
+        formula={
+            "discriminator": r"(a_r-\bar a_f-1)^2+(a_f-\bar a_r+1)^2",
+            "generator": r"(a_f-\bar a_r-1)^2+(a_r-\bar a_f+1)^2",
+        },
+        minimised_by="The critic minimises the squared distance of each score from one above, or below, the other "
+        "side's mean; the generator that with the sides exchanged.",
+        when="As relativistic_average, where its gradient vanishes; batches should be large.",
+        fails="Outlying scores dominate the batch; small batches bias it; needs real scores in the generator's update.",
+        references=(source.JOLICOEUR_2019.at("RaLSGAN"),),
+        paper=adam(2e-4, 0.5, 0.999),
+    )
+
+    def _discriminator(self, a_r: Tensor, a_f: Tensor) -> Tensor:
+        return (a_r - a_f.mean(0) - 1.0).square() + (a_f - a_r.mean(0) + 1.0).square()
+
+    def _generator(self, a_f: Tensor, a_r: Tensor | None) -> Tensor:
+        assert a_r is not None
+        return self._discriminator(a_f, a_r)
+
+    def equilibrium(self, *, batch: int = 1) -> Equilibrium:
+        """Returns 2 for both players at any constant score."""
+        return Equilibrium(score=None, discriminator=2.0, generator=2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
