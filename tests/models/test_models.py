@@ -180,6 +180,14 @@ def test_the_elbo_of_a_vae_is_what_its_definition_says():
     torch.testing.assert_close(bound, reconstruction - kl)
 
 
+def test_codes_and_decoded_means_are_float32_under_autocast():
+    model = vae(Bernoulli())
+    with torch.autocast("cpu", torch.bfloat16):
+        codes = model.encode(torch.zeros(3, 2))
+        decoded = model.decode(codes)
+    assert codes.dtype == decoded.dtype == torch.float32
+
+
 def test_a_bernoulli_decoder_reads_and_writes_the_datas_range():
     unit, symmetric = vae(Bernoulli()), vae(Bernoulli(), value_range=(-1.0, 1.0))
     unit.encoder = symmetric.encoder = torch.nn.Identity()

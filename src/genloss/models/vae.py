@@ -88,9 +88,9 @@ class VAE(DecodingModel):
         return bound
 
     def encode(self, x: Tensor) -> Tensor:
-        """Returns the posterior means in the space of the prior, `(batch, latent)`."""
+        """Returns the posterior means in the space of the prior, `(batch, latent)`, in float32 or better."""
         mean: Tensor = self.encoder(x)[0]
-        return self.prior.transform(mean)
+        return self.prior.transform(mean.to(torch.promote_types(mean.dtype, torch.float32)))
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Returns the decoder's mean at the posterior's mean."""
