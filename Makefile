@@ -3,6 +3,7 @@
 #   make demo    compare three losses on real digits (about 3 minutes) and say where the report is
 #   make test    the tests, in this tree
 #   make check   style, types, layers, tests, and the wheel tried in an environment of its own
+#   make docs    the documentation: build/docs/index.html
 #   make bench   the benchmarks; their tables go to benchmarks/RESULTS.md
 #   make clean   removes what the others made, but not runs/
 
@@ -23,7 +24,7 @@ export OMP_NUM_THREADS ?= 1
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint wheel check bench clean install
+.PHONY: demo test lint wheel check docs bench clean install
 .DEFAULT_GOAL := test
 
 install: $(READY)
@@ -61,6 +62,10 @@ wheel: $(READY)
 	  -o doctest_optionflags="NORMALIZE_WHITESPACE ELLIPSIS" --pyargs genloss.losses genloss.networks
 
 check: lint test wheel
+
+docs: $(READY)
+	$(BIN)/sphinx-build -W --keep-going -q docs build/docs
+	@echo "build/docs/index.html"
 
 bench: $(READY)
 	set -e; for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done
