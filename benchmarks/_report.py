@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +28,10 @@ __all__ = [
     "Timings",
     "arguments",
     "estimate",
+    "fetch_peer",
     "interleave",
     "made_by",
+    "memory_peak",
     "put_section",
     "table",
     "turns",
@@ -36,6 +39,7 @@ __all__ = [
 ]
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
+PEERS = Path(__file__).with_name(".peers")
 HEADER = """# Benchmarks
 
 Each script runs both sides in one process, in turn (A B, B A, ...), on the same work, and writes its own section
@@ -103,6 +107,28 @@ def interleave(sides: Mapping[str, Callable[[], None]], rounds: int, device: str
                 wall[name].append(time.perf_counter() - begin)
                 cpu[name].append(time.process_time() - begin_cpu)
     return Timings(wall, cpu)
+
+
+def memory_peak(work: Callable[[], object]) -> int:
+    """Returns the bytes by which the resident memory of this process rises at its peak while the work runs (Linux)."""
+
+    def resident(field: str) -> int:
+        lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+    Path("/proc/self/clear_refs").write_text("5", "utf-8")  # the peak begins anew
+    before = resident("VmRSS")
+    work()
+    return resident("VmHWM") - before
+
+
+def fetch_peer(package: str, requirement: str) -> None:
+    """Puts a package without its dependencies into a folder beside the benchmarks, and makes it importable."""
+    if not (PEERS / package).is_dir():
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(PEERS), requirement]
+        subprocess.run(command, check=True)
+    if str(PEERS) not in sys.path:
+        sys.path.append(str(PEERS))
 
 
 def turns(built: Built, count: int, listeners: Sequence[Listener] = ()) -> Callable[[], None]:

@@ -7,22 +7,18 @@ import importlib
 import io
 import logging
 import statistics
-import subprocess
-import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from _report import arguments, interleave, table, turns, write_section
+from _report import arguments, fetch_peer, interleave, table, turns, write_section
 
 from genloss.data import load_data
 from genloss.runs.build import build
 from genloss.runs.recipes import read_recipe
 
 PEER = "pythae==0.1.2"
-PEERS = Path(__file__).with_name(".peers")
 IMAGES = 128 * 80  # of one timed run
 BATCH = 128
 
@@ -72,7 +68,7 @@ def genloss_side(options: Namespace, runs: str, precision: str) -> Callable[[], 
 
 def pythae_side(options: Namespace, runs: str) -> Callable[[], None]:
     """Returns an epoch of the peer's trainer over as many images."""
-    _fetch_peer()
+    fetch_peer("pythae", PEER)  # without torchvision, which it asks for and does not import here
     logging.disable(logging.INFO)
     models = importlib.import_module("pythae.models")
     trainers = importlib.import_module("pythae.trainers")
@@ -101,14 +97,6 @@ def pythae_side(options: Namespace, runs: str) -> Callable[[], None]:
             trainer.train_step(epoch)
 
     return run
-
-
-def _fetch_peer() -> None:
-    """Puts pythae without its dependencies into `.peers`: it asks for torchvision, which it does not import here."""
-    if not (PEERS / "pythae").is_dir():
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(PEERS), PEER]
-        subprocess.run(command, check=True)
-    sys.path.append(str(PEERS))
 
 
 if __name__ == "__main__":
