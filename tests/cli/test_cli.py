@@ -1,8 +1,6 @@
 """The command line as a person or a script meets it: exit codes, JSON, sentences instead of tracebacks."""
 
 import csv
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,25 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.cli.command import genloss, last_json
+
 TINY = ["train.steps=4", "train.batch_size=8", "evaluation.samples=40", "model.network.width=8", "evaluation.grid=9"]
-COMMANDS = ["train", "resume", "sample", "evaluate", "compare", "losses", "recipes", "data", "doctor"]
-
-
-def genloss(*arguments, cwd=None, **environment):
-    done = subprocess.run(
-        [sys.executable, "-m", "genloss", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **environment},
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def last_json(done):
-    return json.loads(done.stdout.splitlines()[-1])
+COMMANDS = ["train", "resume", "sample", "evaluate", "compare", "losses", "recipes", "data", "doctor", "check", "cite"]
 
 
 @pytest.fixture(scope="module")

@@ -154,7 +154,8 @@ def _losses(specification: Any, bases: tuple[type[Loss], ...], key: str) -> Iter
     yield found
     for name, value in fields.items():
         if isinstance(value, dict) and "name" in value:
-            yield from _losses(value, tuple(Loss.__subclasses__()), f"{key}.{name}")
+            families = tuple(base for base in Loss.__subclasses__() if hasattr(base, "family"))
+            yield from _losses(value, families, f"{key}.{name}")
 
 
 def _parts(model: ModelConfig) -> list[str]:
