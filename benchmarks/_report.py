@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import math
 import os
 import platform
@@ -110,12 +112,14 @@ def interleave(sides: Mapping[str, Callable[[], None]], rounds: int, device: str
 
 
 def memory_peak(work: Callable[[], object]) -> int:
-    """Returns the bytes by which the resident memory of this process rises at its peak while the work runs (Linux)."""
+    """Returns the bytes by which the resident memory of this process rises at its peak while the work runs (Linux, glibc)."""
 
     def resident(field: str) -> int:
         lines = Path("/proc/self/status").read_text("utf-8").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # freed memory that the allocator keeps would hide what the work takes
     Path("/proc/self/clear_refs").write_text("5", "utf-8")  # the peak begins anew
     before = resident("VmRSS")
     work()

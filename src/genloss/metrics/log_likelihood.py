@@ -40,7 +40,7 @@ def importance_estimates(
     *,
     rng: torch.Generator,
     samples: int = 5000,
-    batch_size: int = 500,
+    batch_size: int = 1000,
 ) -> ImportanceEstimates:
     r"""Estimates log p(x) of every data point from samples of the inference network.
 
@@ -60,8 +60,7 @@ def importance_estimates(
         log_joint: maps data `(b, ...)` and latents `(k, b, dim)` to $\log p(x,z)$ in nats, `(k, b)`.
         rng: draws the latents.
         samples: $K$, at least 1.
-        batch_size: latents decoded at a time, at least 1: some hundreds fill the caches of a processor, a GPU wants
-            tens of thousands.
+        batch_size: latents decoded at a time, at least 1: about a thousand suit a processor, tens of thousands a GPU.
 
     Returns:
         The estimate and the effective number of samples, of each data point.
