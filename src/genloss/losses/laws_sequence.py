@@ -49,11 +49,11 @@ def padding_counts_nothing(loss: TokenLoss) -> str:
 
 @law("token")
 def rewards_the_right_tokens(loss: TokenLoss) -> str:
-    """Sure and right costs less than unsure, and unsure less than sure and wrong."""
+    """Right costs less than unsure, and unsure less than wrong."""
     _, targets, mask = _sentences()
-    # Wrong everywhere: a token that no target holds.
-    right = 20.0 * torch.eye(_VOCABULARY + 1, dtype=torch.float64)[targets]
-    wrong = 20.0 * torch.eye(_VOCABULARY + 1, dtype=torch.float64)[torch.full_like(targets, _VOCABULARY)]
+    # Not too sure, which smoothed targets punish. Wrong everywhere: a token that no target holds.
+    right = 2.0 * torch.eye(_VOCABULARY + 1, dtype=torch.float64)[targets]
+    wrong = 2.0 * torch.eye(_VOCABULARY + 1, dtype=torch.float64)[torch.full_like(targets, _VOCABULARY)]
     values = [loss(logits, targets, mask) for logits in (right, torch.zeros_like(right), wrong)]
     if not bool((values[0] < values[1]).all() and (values[1] < values[2]).all()):
         raise LawBroken(f"right, unsure and wrong cost {', '.join(map(number, values))}, expected them to rise.")
