@@ -99,14 +99,14 @@ class TrainingState:
 
     @contextmanager
     def sampling(self) -> Iterator[GenerativeModel]:
-        """Yields the model as it is measured: averaged weights, evaluation mode, no gradients."""
+        """Yields the model as it is measured: averaged weights, evaluation mode, float32, no gradients."""
         current = {name: self.model.get_submodule(name) for name in self.averaged}
         training = self.model.training
         try:
             for name, module in self.averaged.items():
                 setattr(self.model, name, module)
             self.model.eval()
-            with torch.no_grad(), self.autocast():
+            with torch.no_grad():
                 yield self.model
         finally:
             for name, module in current.items():
