@@ -84,7 +84,7 @@ class Citation:
             f"{key} at {reference.equation}" if reference is not None and reference.equation else key
             for key, reference in self.references.items()
         ]
-        return f"{self.kind} {self.name}: {'; '.join(named) or 'no paper to cite'}"
+        return f"{self.kind} {self.name}: {'; '.join(named) or 'no paper known'}"
 
 
 def cite_name(name: str) -> list[Citation]:
