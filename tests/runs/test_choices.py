@@ -111,6 +111,28 @@ MORE = {
         *RING,
         f"penalties=[{R1}, latent_consistency, {{name: latent_consistency, player: generator, weight: 0.5}}]",
     ],
+    "minibatch discrimination": [
+        *RING,
+        "penalties=[]",
+        "model.critic={name: mlp, width: 32, depth: 2, minibatch_discrimination: true}",
+        "train.steps=100",
+    ],
+    "layer normalisation of the critic": [
+        *RING,
+        "loss=wasserstein",
+        "penalties=[{name: gradient_penalty, weight: 1}]",
+        "model.critic={name: mlp, width: 32, depth: 2, norm: layer}",
+        "train.discriminator.updates=3",
+        "train.steps=100",
+    ],
+    "virtual batch normalisation of the generator": [
+        "digits_gan",
+        "train.betas=[0, 0.9]",
+        "train.ema=0.98",
+        "model.network={name: mlp, width: 32, depth: 2, norm: virtual_batch}",
+        "model.critic={name: mlp, width: 32, depth: 2}",
+        "train.steps=100",
+    ],
     "mmd of three moments": ["digits_mmd", "loss={name: mmd, kernel: polynomial}"],
 }
 

@@ -22,6 +22,7 @@ TINY = [
     "evaluation.samples=40",
     "device=cpu",
 ]
+DISCRIMINATING = "model.critic={name: mlp, width: 8, minibatch_discrimination: true}"
 
 
 def built(recipe, *overrides):
@@ -138,6 +139,9 @@ REFUSED = [
     ("ring_gan", ["model.unrolled={steps: 2}", "penalties=[gradient_penalty]"], "cannot be used with unrolled steps"),
     ("ring_gan", ["penalties=[pulling_away]", "train.batch_size=1"], "there is a single sample"),
     ("digits_vae", ["model.packing=2"], "model.packing belongs to model.name=gan"),
+    ("ring_gan", ["model.critic={name: mlp, norm: instance}"], "model.critic.norm is 'instance'"),
+    ("digits_vae", ["model.network={name: mlp, minibatch_discrimination: true}"], "is for the critic of a gan"),
+    ("digits_mmd", ["model.critic={name: mlp, minibatch_discrimination: true}"], "is for the critic of a gan"),
     ("digits_vae", ["penalties=[feature_matching]"], "penalties act on a critic"),
     ("digits_vae", ["model.codebook={codes: 3}"], "model.codebook belongs to loss=vector_quantised"),
     ("digits_vae", ["loss=vector_quantised", "model.codebook={dim: 3}"], "codes of dimension 3 do not fill"),
@@ -175,11 +179,16 @@ def test_batch_normalisation_under_a_penalty_is_said_with_its_remedy():
     convolutions = ["data.size=16", "model.network={name: dcgan, width: 2}"]
     notes = " ".join(build(read_recipe("digits_gan", [*TINY[:3], *convolutions, "penalties=[r1]"])[0]).notes)
     assert "r1 looks at scores that depend on the whole batch" in notes
-    assert "model.critic={name: dcgan, spectral_norm: true}" in notes
-    remedy = "model.critic={name: dcgan, width: 2, spectral_norm: true}"
-    for others in (["penalties=[]"], ["penalties=[r1]", remedy]):
+    assert "model.critic={name: dcgan, norm: layer}" in notes
+    remedies = [
+        ["penalties=[r1]", f"model.critic={{name: dcgan, width: 2, {key}}}"]
+        for key in ("norm: layer", "norm: virtual_batch", "spectral_norm: true")
+    ]
+    for others in (["penalties=[]"], *remedies):
         notes = " ".join(build(read_recipe("digits_gan", [*TINY[:3], *convolutions, *others])[0]).notes)
         assert "batch normalisation" not in notes
+    (note,) = (n for n in built("ring_gan", "penalties=[r1]", DISCRIMINATING).notes if "whole batch" in n)
+    assert "minibatch discrimination: r1" in note
 
 
 def test_every_player_makes_its_own_number_of_updates():
@@ -227,6 +236,13 @@ def test_a_penalty_with_a_paper_of_its_own_is_that_papers():
 
 
 RESUMED = [
+    ("ring_gan", "penalties=[]", DISCRIMINATING),
+    (
+        "ring_gan",
+        "penalties=[gradient_penalty]",
+        "model.network={name: mlp, width: 8, norm: virtual_batch}",
+        "train.ema=0.9",
+    ),
     ("ring_gan", "penalties=[lecam, historical_average, {name: r1, interval: 2}]"),
     ("ring_gan", "penalties=[latent_consistency, {name: latent_consistency, player: generator}]", "model.packing=2"),
     ("ring_gan", "loss=boundary_equilibrium", "model.critic=autoencoder", "penalties=[]"),

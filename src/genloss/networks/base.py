@@ -11,7 +11,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from genloss.errors import InputError
 
-__all__ = ["Architecture", "architectures", "check_generator", "check_shape", "check_size", "couples_batch"]
+__all__ = [
+    "Architecture",
+    "CouplesBatch",
+    "architectures",
+    "check_generator",
+    "check_shape",
+    "check_size",
+    "couples_batch",
+]
 
 
 class Architecture(ABC):
@@ -83,10 +91,16 @@ def architectures() -> dict[str, type[Architecture]]:
     return found
 
 
-def couples_batch(module: nn.Module) -> bool:
-    """Says whether, in training, the output for one sample depends on the others: whether it has batch normalisation.
+class CouplesBatch(nn.Module):
+    """Base of layers whose output for one sample depends on the other samples of its batch."""
 
-    A critic that couples its batch must see real and fake samples in two passes, or their statistics mix.
+
+def couples_batch(module: nn.Module) -> bool:
+    """Says whether, in training, the output for one sample depends on the others.
+
+    It does with batch normalisation and with a `CouplesBatch` layer, such as minibatch discrimination; with virtual
+    batch normalisation it depends on a fixed reference batch instead. A critic that couples its batch must see real
+    and fake samples in two passes, or the two mix.
 
     Example:
         >>> couples_batch(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
@@ -94,7 +108,7 @@ def couples_batch(module: nn.Module) -> bool:
         >>> couples_batch(nn.Linear(2, 2))
         False
     """
-    return any(isinstance(part, _BatchNorm) for part in module.modules())
+    return any(isinstance(part, (_BatchNorm, CouplesBatch)) for part in module.modules())
 
 
 def check_size(**sizes: int) -> None:

@@ -12,6 +12,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from genloss.errors import InputError
 from genloss.networks.base import Architecture, check_generator, check_shape, check_size
+from genloss.networks.minibatch_discrimination import MinibatchDiscrimination
+from genloss.networks.normalisation import Norm, check_norm, needs_bias, norm_layers, with_reference
 
 __all__ = ["MLP"]
 
@@ -21,6 +23,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "silu": nn.SiLU,
 }
+NORMS: tuple[Norm, ...] = ("batch", "layer", "virtual_batch", "none")  # a single value has no instance to normalise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +37,15 @@ class MLP(Architecture):
         width: units of each hidden layer, at least 1.
         depth: hidden layers, at least 1.
         activation: $\phi$: `relu`, `leaky_relu` (slope 0.2), `tanh` or `silu`. A penalty on slopes wants a smooth one.
-        spectral_norm: divide each weight matrix of the critic by its largest singular value, which bounds its slope.
+        spectral_norm: divide each weight matrix of the critic by its largest singular value, which bounds its slope. It
+            takes the place of `norm` in the critic.
+        norm: normalisation of every hidden layer before its activation: `none`, `batch`, `layer` or `virtual_batch`
+            (a fixed reference batch). In a critic under a penalty on slopes take `layer`: see `DCGAN`.
+        minibatch_discrimination: let the critic see how close a sample is to the others, against collapse: 50 such
+            features join its last hidden layer.
 
     Raises:
-        InputError: width or depth below 1, or an unknown activation.
+        InputError: width or depth below 1, or an unknown activation or normalisation.
 
     Example:
         >>> import torch
@@ -45,13 +53,16 @@ class MLP(Architecture):
         >>> critic(torch.zeros(5, 2)).shape
         torch.Size([5, 3])
 
-    Source: spectral normalisation is Miyato et al. 2018, equation 8.
+    Source: spectral normalisation is Miyato et al. 2018, equation 8; layer normalisation Ba, Kiros & Hinton 2016;
+    virtual batch normalisation and minibatch discrimination Salimans et al. 2016, sections 3.4 and 3.2.
     """
 
     width: int = 128
     depth: int = 3
     activation: Literal["relu", "leaky_relu", "tanh", "silu"] = "relu"
     spectral_norm: bool = False
+    norm: Literal["batch", "layer", "virtual_batch", "none"] = "none"
+    minibatch_discrimination: bool = False
 
     name: ClassVar[str] = "mlp"
 
@@ -59,28 +70,34 @@ class MLP(Architecture):
         check_size(width=self.width, depth=self.depth)
         if self.activation not in ACTIVATIONS:
             raise InputError(f"activation is {self.activation!r}, expected one of {', '.join(ACTIVATIONS)}.")
+        check_norm(self.norm, NORMS)
 
     def generator(self, noise_dim: int, shape: tuple[int, ...], *, values: int = 1, bounded: bool = True) -> nn.Module:
         """Makes a perceptron from noise to data; arguments as for `Architecture.generator`."""
         check_generator(noise_dim, shape, values, bounded)
         target = (*shape, values) if values > 1 else shape
-        layers = self._layers(noise_dim, math.prod(target))
-        if bounded:
-            layers.append(nn.Tanh())
-        return nn.Sequential(*layers, nn.Unflatten(1, target))
+        hidden = with_reference(self._hidden(noise_dim, self.norm), self.norm, (noise_dim,))
+        ending: list[nn.Module] = [nn.Tanh()] if bounded else []
+        return nn.Sequential(*hidden, nn.Linear(self.width, math.prod(target)), *ending, nn.Unflatten(1, target))
 
     def critic(self, shape: tuple[int, ...], *, outputs: int = 1) -> nn.Module:
         """Makes a perceptron from data to raw scores; arguments as for `Architecture.critic`."""
         check_shape(shape)
         check_size(outputs=outputs)
-        layers = self._layers(math.prod(shape), outputs)
+        norm: Norm = "none" if self.spectral_norm else self.norm
+        layers = with_reference([nn.Flatten(), *self._hidden(math.prod(shape), norm)], norm, shape)
+        features = self.width
+        if self.minibatch_discrimination:
+            layers.append(closeness := MinibatchDiscrimination(features))
+            features += closeness.kernels
+        layers.append(nn.Linear(features, outputs))
         if self.spectral_norm:
             layers = [spectral_norm(layer) if isinstance(layer, nn.Linear) else layer for layer in layers]
-        ending = [nn.Flatten(0)] if outputs == 1 else []
-        return nn.Sequential(nn.Flatten(), *layers, *ending)
+        return nn.Sequential(*layers, *([nn.Flatten(0)] if outputs == 1 else []))
 
-    def _layers(self, inputs: int, outputs: int) -> list[nn.Module]:
+    def _hidden(self, inputs: int, norm: Norm) -> list[nn.Module]:
         layers: list[nn.Module] = []
         for before in [inputs] + [self.width] * (self.depth - 1):
-            layers += [nn.Linear(before, self.width), ACTIVATIONS[self.activation]()]
-        return [*layers, nn.Linear(self.width, outputs)]
+            layers.append(nn.Linear(before, self.width, bias=needs_bias(norm)))
+            layers += [*norm_layers(norm, self.width, maps=False), ACTIVATIONS[self.activation]()]
+        return layers

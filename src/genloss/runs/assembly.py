@@ -24,7 +24,15 @@ from genloss.models import (
     Unrolling,
 )
 from genloss.models.restraints import Restraint
-from genloss.networks import MLP, Architecture, GaussianInference, TwoLayerInference, architectures, couples_batch
+from genloss.networks import (
+    MLP,
+    Architecture,
+    GaussianInference,
+    MinibatchDiscrimination,
+    TwoLayerInference,
+    architectures,
+    couples_batch,
+)
 from genloss.runs.choices import choose_likelihood
 from genloss.runs.schema import AutoencoderCriticConfig, CodebookConfig, Recipe, checked
 from genloss.runs.specification import construct, plain, to_mapping
@@ -66,8 +74,13 @@ def assemble(
 
 
 def _networks(recipe: Recipe) -> tuple[Architecture, Architecture]:
-    """Returns the architectures of the generator and of its opponent or encoder."""
+    """Returns the architectures of a decoder or generator and of its encoder."""
     config = recipe.model
+    if (config.critic or config.network).get("minibatch_discrimination"):
+        raise InputError(
+            f"minibatch_discrimination is for the critic of a gan: in the encoder of model.name={config.name} the code "
+            "of a sample would depend on the rest of its batch; leave it out."
+        )
     network = architecture(config.network, "model.network")
     return network, network if config.critic is None else architecture(config.critic, "model.critic")
 
@@ -99,12 +112,19 @@ def _gan(
         unrolling=None if config.unrolled is None else Unrolling(config.unrolled.steps, config.unrolled.rate),
     )
     sloped = [r.name for r in restraints if isinstance(r, AppliedPenalty) and isinstance(r.penalty, Penalty)]
-    if not (sloped and couples_batch(critic)):
-        return gan, []
-    return gan, [
-        f"the critic has batch normalisation: {', '.join(sloped)} looks at scores that depend on the whole batch, not "
-        "at one sample; model.critic={name: dcgan, spectral_norm: true} has none"
-    ]
+    return gan, [_coupling_note(critic, sloped)] if sloped and couples_batch(critic) else []
+
+
+def _coupling_note(critic: nn.Module, penalties: Sequence[str]) -> str:
+    if any(isinstance(layer, MinibatchDiscrimination) for layer in critic.modules()):
+        cause, remedy = "minibatch discrimination", "leave minibatch_discrimination out"
+    else:
+        cause = "batch normalisation"
+        remedy = "model.critic={name: dcgan, norm: layer} has none, nor has one with spectral_norm: true"
+    return (
+        f"the critic has {cause}: {', '.join(penalties)} looks at scores that depend on the whole batch, not at one "
+        f"sample; {remedy}"
+    )
 
 
 def _critic(recipe: Recipe, shape: tuple[int, ...], loss: AdversarialLoss) -> nn.Module:
