@@ -9,7 +9,9 @@ import genloss.losses as losses
 from genloss.losses import Hinge, Loss, catalogue, find_loss
 
 CLASSES = list(catalogue().values())
-PAPER_KEY = re.compile(r"train\.(generator|discriminator)\.(optimizer|learning_rate|betas|updates)$|(penalties|model\.critic)$")
+PAPER_KEY = re.compile(
+    r"train\.(generator|discriminator)\.(optimizer|learning_rate|betas|updates)$|(penalties|model\.critic)$"
+)
 GAME = ("adversarial", "penalty", "parameter_penalty", "feature_penalty", "constraint")
 
 
