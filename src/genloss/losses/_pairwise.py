@@ -90,31 +90,34 @@ def _on_rows(slope: Tensor, x: Tensor, y: Tensor, function: PairFunction) -> Ten
     return 2.0 * (slope.sum(1, keepdim=True) * x - mixed) if function.radial else mixed
 
 
-def _between(x: Tensor, y: Tensor, function: PairFunction, wants: tuple[bool, bool]) -> tuple[Tensor, Tensor, Tensor]:
-    total, on_x, on_y = x.new_zeros(()), torch.zeros_like(x), torch.zeros_like(y)
+def _between(
+    x: Tensor, y: Tensor, function: PairFunction, wants: tuple[bool, bool]
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    total = x.new_zeros(())
+    on_x, on_y = (torch.zeros_like(z) if wanted else None for z, wanted in zip((x, y), wants, strict=True))
     for rows, part in _parts(x, len(y)):
         value, slope = function.evaluate(_tile(part, y, function), any(wants))
         total += value
-        if slope is not None and wants[0]:
+        if slope is not None and on_x is not None:
             on_x[rows] = _on_rows(slope, part, y, function)
-        if slope is not None and wants[1]:
+        if slope is not None and on_y is not None:
             on_y += _on_rows(slope.mT, y, part, function)
     return total, on_x, on_y
 
 
-def _within(x: Tensor, function: PairFunction, wanted: bool) -> tuple[Tensor, Tensor]:
-    total, on_x = x.new_zeros(()), torch.zeros_like(x)
+def _within(x: Tensor, function: PairFunction, wanted: bool) -> tuple[Tensor, Tensor | None]:
+    total, on_x = x.new_zeros(()), torch.zeros_like(x) if wanted else None
     for rows, part in _parts(x, len(x)):
         n, others = len(part), x[rows.start :]
         tile = _tile(part, others, function)
         tile[:, :n].triu_(1)  # each pair once; what is not above the diagonal counts as f(0), taken off below
         value, slope = function.evaluate(tile, wanted)
         total += value - (n * (n + 1) // 2) * function.at_zero
-        if slope is not None:
+        if slope is not None and on_x is not None:
             slope[:, :n].triu_(1)
             on_x[rows] += _on_rows(slope, part, others, function)
             on_x[rows.start :] += _on_rows(slope.mT, others, part, function)
-    return 2.0 * total, 2.0 * on_x
+    return 2.0 * total, on_x if on_x is None else 2.0 * on_x
 
 
 def pair_sum(x: Tensor, y: Tensor | None, function: PairFunction) -> Tensor:
