@@ -112,7 +112,7 @@ def interleave(sides: Mapping[str, Callable[[], None]], rounds: int, device: str
 
 
 def memory_peak(work: Callable[[], object]) -> int:
-    """Returns the bytes by which the resident memory of this process rises at its peak while the work runs (Linux, glibc)."""
+    """Returns by how many bytes the resident memory of this process rises while the work runs (Linux, glibc)."""
 
     def resident(field: str) -> int:
         lines = Path("/proc/self/status").read_text("utf-8").splitlines()
