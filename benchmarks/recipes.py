@@ -37,7 +37,7 @@ def main() -> None:
         rows.append(["true samples", "", "", *(f"{t['value']:.4g}" if (t := true[n]) else "" for n in names)])
     title = " ".join([options.recipe, *options.overrides])
     note = f"Test split, checkpoint `best`, {runs[0]['metrics']['mmd2']['n']} generated samples; seconds are wall time "
-    note += f"with {options.jobs} runs side by side on a shared machine."
+    note += f"on a shared machine, {options.jobs} at a time."
     made = made_by(f"{title} --seeds {options.seeds} --samples {options.samples}", "cpu")
     body = f"{note}\n\n{table(['seed', 'turns', 'seconds', *names], rows)}\n\n{made}"
     put_section(f"recipe-{title.replace(' ', '-')}", f"Recipe `{title}`", body)
