@@ -99,11 +99,16 @@ def test_gradients_of_both_orders():
 
 
 def test_closeness_is_computed_in_float32_under_autocast():
-    layer, x = MinibatchDiscrimination(4, kernels=3), torch.randn(300, 4)
+    """Only the product with the tensor is in half precision."""
+    layer, x = MinibatchDiscrimination(4, kernels=3, dims=2), torch.randn(30, 4)
     with torch.autocast("cpu", torch.bfloat16):
-        low = layer(x)
+        low, projected = layer(x), (x @ layer.weight.flatten(1)).float()
     assert low.dtype == torch.float32
-    torch.testing.assert_close(low[:, 4:], layer(x)[:, 4:], rtol=0.02, atol=0.05)
+    # The identity as the tensor: the features are the projection themselves.
+    exact = MinibatchDiscrimination(6, kernels=3, dims=2)
+    with torch.no_grad():
+        exact.weight.copy_(torch.eye(6).unflatten(1, (3, 2)))
+    torch.testing.assert_close(low[:, 4:], exact(projected)[:, 6:], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -78,10 +78,10 @@ def test_channels_last_gives_the_same_in_its_own_layout():
 
 
 def test_half_precision_is_kept_and_its_statistics_are_not():
-    x = torch.full((65, 1, 32, 32), 3.0) + 0.5 * torch.randn(65, 1, 32, 32)
-    low = VirtualBatchNorm(1)(x.bfloat16())
+    x = (301.0 + torch.randn(70, 1, 32, 32)).bfloat16()  # steps of 2: a mean in half precision is off by a unit
+    low = VirtualBatchNorm(1)(x)
     assert low.dtype == torch.bfloat16
-    torch.testing.assert_close(low.float(), VirtualBatchNorm(1)(x.bfloat16().float()), rtol=0.01, atol=0.01)
+    torch.testing.assert_close(low.float(), VirtualBatchNorm(1)(x.float()), rtol=0.01, atol=0.01)
 
 
 @pytest.mark.parametrize("places", [(), (2, 2)])
