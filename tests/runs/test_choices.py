@@ -115,6 +115,7 @@ MORE = {
         *RING,
         "penalties=[]",
         "model.critic={name: mlp, width: 32, depth: 2, minibatch_discrimination: true}",
+        "train.batch_size=32",
         "train.steps=100",
     ],
     "layer normalisation of the critic": [
