@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 
+from genloss.data import load_data
 from genloss.errors import InputError
 from genloss.losses import ELBO, MMD
 from genloss.runs.build import build
@@ -204,5 +205,6 @@ def test_a_loss_of_ones_own_is_imported_by_its_name(tmp_path, monkeypatch):
 
 def test_folders_are_numbered_and_never_overwritten(tmp_path):
     recipe, _ = read_recipe("ring_gan", [f"runs_dir={tmp_path}"])
-    names = [RunFolder.create(recipe).path.name for _ in range(3)]
+    dataset = load_data("digits")
+    names = [RunFolder.create(recipe, dataset).path.name for _ in range(3)]
     assert names == ["ring_gan-1", "ring_gan-2", "ring_gan-3"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from genloss.data import Dataset, load_data
+from genloss.data import Dataset, known_datasets, load_data
 from genloss.errors import InputError, WorkError
 from genloss.models import Streams
 from genloss.runs.assembly import assemble
@@ -60,10 +60,8 @@ def choose_device(name: str) -> torch.device:
 def load(recipe: Recipe) -> Dataset:
     """Loads the recipe's data."""
     data = recipe.data
-    source = data.path if data.path is not None else data.name
-    assert source is not None
     return load_data(
-        source,
+        _source(recipe),
         size=data.size,
         crop=data.crop,
         binarise=data.binarise,
@@ -73,6 +71,21 @@ def load(recipe: Recipe) -> Dataset:
     )
 
 
+def _source(recipe: Recipe) -> str:
+    source = recipe.data.path if recipe.data.path is not None else recipe.data.name
+    assert source is not None
+    return source
+
+
+def _located(recipe: Recipe) -> Recipe:
+    """Makes the path of the data absolute: a run is opened from other folders than the one it was made in."""
+    source = _source(recipe)
+    if source in known_datasets():
+        return recipe
+    path = str(Path(source).expanduser().resolve())
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"name": None, "path": path})})
+
+
 def build(recipe: Recipe) -> Built:
     """Makes data, model, optimisers and timetable; two calls with one recipe make the same ones, bit for bit."""
     device = choose_device(recipe.device)
@@ -80,7 +93,7 @@ def build(recipe: Recipe) -> Built:
     dataset = load(recipe)
     chosen = choose_loss(recipe, dataset)
     restraints, penalties = choose_restraints(recipe)
-    recipe = recipe.model_copy(update={"loss": chosen.written, "penalties": penalties})
+    recipe = _located(recipe).model_copy(update={"loss": chosen.written, "penalties": penalties})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(recipe.seed, "init"))
         model, recipe, notes = assemble(recipe, dataset, chosen.loss, restraints)

@@ -86,7 +86,7 @@ def train_run(
         built = build(recipe)
         evaluator = _evaluator(built)
         try:
-            folder = RunFolder.create(built.recipe)
+            folder = RunFolder.create(built.recipe, built.dataset)
         except OSError as error:
             raise WorkError(f"cannot make a run folder in {recipe.runs_dir!r}: {error}.") from error
         return _run(built, evaluator, folder, stop, [*notes, *built.notes], tell)
@@ -101,6 +101,7 @@ def resume_run(path: str | Path, tell: Callable[[Built, RunFolder], Sequence[Lis
     folder.check_resumable()
     with _stopping() as stop:
         built = build(folder.recipe)
+        folder.check_data(built.dataset)
         evaluator = _evaluator(built)
         if has_checkpoint(folder.checkpoints):
             load_checkpoint(folder.checkpoints, built.state)

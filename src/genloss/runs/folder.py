@@ -18,7 +18,9 @@ import torch
 import yaml
 
 import genloss
+from genloss.data import Dataset
 from genloss.errors import InputError
+from genloss.runs.fingerprint import data_changes, fingerprint
 from genloss.runs.recipes import parse_recipe
 from genloss.runs.schema import Recipe
 from genloss.training.storage import write_file, write_folder
@@ -70,13 +72,17 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
 
     @classmethod
-    def create(cls, recipe: Recipe) -> RunFolder:
-        """Makes the next free folder of the recipe's name; it appears with its recipe and environment or not at all."""
+    def create(cls, recipe: Recipe, dataset: Dataset) -> RunFolder:
+        """Makes the next free folder of the recipe's name; it appears with its recipe and environment or not at all.
+
+        The environment holds a fingerprint of the data.
+        """
         parent = Path(recipe.runs_dir)
         if parent.exists() and not parent.is_dir():
             raise InputError(f"runs_dir={recipe.runs_dir!r} is a file, expected a folder; name another one.")
         text = recipe_text(recipe)
-        marks = {"format": FORMAT, "recipe_sha256": _digest(text), "command": sys.argv[1:], **environment()}
+        marks = {"format": FORMAT, "recipe_sha256": _digest(text), "data": fingerprint(dataset)}
+        marks |= {"command": sys.argv[1:], **environment()}
         files = {"recipe.yaml": text.encode(), "environment.json": json.dumps(marks, indent=2).encode()}
         number = 1
         while True:
@@ -142,6 +148,16 @@ class RunFolder:
             raise InputError(
                 f"{str(self.path)!r} was made by genloss {made}, this is {genloss.__version__}: "
                 f"it would not continue exactly; install genloss=={made} to resume it."
+            )
+
+    def check_data(self, dataset: Dataset) -> None:
+        """Raises InputError when the data are not those that the run began with; an early run did not keep that."""
+        before = self.environment.get("data")
+        changes = data_changes(before, dataset) if before is not None else None
+        if changes is not None:
+            raise InputError(
+                f"the data {dataset.name!r} were changed since the run {str(self.path)!r} began: {changes}; "
+                f"put the earlier data back, or start a new run with `genloss train {self.path / 'recipe.yaml'}`."
             )
 
     def events(self) -> Iterator[dict[str, Any]]:

@@ -34,6 +34,7 @@ def open_run(path: str | Path, which: str | None = None) -> tuple[RunFolder, Bui
     if not has_checkpoint(folder.checkpoints, chosen):
         raise InputError(f"{folder.path} has no checkpoint {chosen!r}; go on with `genloss resume {folder.path}`.")
     built = build(folder.recipe)
+    folder.check_data(built.dataset)
     turn = load_weights(folder.checkpoints, chosen, built.state)
     return folder, built, f"{chosen} (turn {turn})"
 

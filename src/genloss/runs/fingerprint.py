@@ -1,0 +1,73 @@
+"""What a run remembers of its data, so that it never goes on with other data unnoticed."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genloss.data import Dataset
+
+__all__ = ["data_changes", "fingerprint"]
+
+MOST_VALUES = 1 << 22
+
+
+def fingerprint(dataset: Dataset) -> dict[str, Any]:
+    """Returns what identifies the data, as JSON can hold it: shape, sizes, names, and a digest of the values.
+
+    The digest covers every split, its labels and the standardisation; of a split with more than 2^22 values it takes
+    evenly spaced samples. A toy has none: its recipe says all, and its points may differ in the last bit by processor.
+    """
+    columns = [] if dataset.standardisation is None else list(dataset.standardisation.columns)
+    marks: dict[str, Any] = {
+        "shape": list(dataset.shape),
+        "sizes": {name: len(part) for name, part in dataset.splits.items()},
+        "columns": columns,
+        "classes": list(dataset.class_names),
+    }
+    if dataset.kind != "points":
+        marks["sha256"] = _digest(dataset)
+    return marks
+
+
+def data_changes(before: dict[str, Any], dataset: Dataset) -> str | None:
+    """Returns what differs from an earlier fingerprint, as part of a sentence, or None."""
+    now = fingerprint(dataset)
+    for key, what in (
+        ("shape", "the shape of a sample"),
+        ("columns", "the columns"),
+        ("classes", "the classes"),
+        ("sizes", "the sizes of the splits"),
+    ):
+        if now[key] != before.get(key):
+            return f"{what} went from {_short(before.get(key))} to {_short(now[key])}"
+    if now.get("sha256") != before.get("sha256"):
+        return "shape and sizes are the same, the values are not"
+    return None
+
+
+def _digest(dataset: Dataset) -> str:
+    digest = hashlib.sha256()
+    for name, part in dataset.splits.items():
+        size = len(part)
+        count = min(size, max(1, MOST_VALUES // torch.Size(dataset.shape).numel()))
+        digest.update(name.encode())
+        for stored in part.take(torch.arange(count) * size // count):
+            digest.update(_bytes(stored))
+    if (scale := dataset.standardisation) is not None:
+        digest.update(_bytes(scale.mean) + _bytes(scale.scale))
+    return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor | None) -> bytes:
+    return b"" if tensor is None else tensor.cpu().numpy().tobytes()
+
+
+def _short(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{count} {name}" for name, count in value.items())
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,86 @@
+"""A run remembers which data it was made with, and where they lie."""
+
+import json
+import re
+
+import pytest
+
+from genloss.data import load_data
+from genloss.errors import InputError
+from genloss.runs.build import build
+from genloss.runs.execute import resume_run, train_run
+from genloss.runs.fingerprint import data_changes, fingerprint
+from genloss.runs.folder import RunFolder
+from genloss.runs.recipes import read_recipe
+from genloss.runs.sampling import evaluate_run, sample_run
+from tests.runs.test_faults import OVERRIDES
+
+
+@pytest.fixture
+def table_run(tmp_path, monkeypatch):
+    """A run on a table that it was given by a relative path, and the table."""
+    table = tmp_path / "t.csv"
+    table.write_text("a,b\n" + "".join(f"{i % 7},{i * i % 11}\n" for i in range(120)))
+    monkeypatch.chdir(tmp_path)
+    overrides = [entry for entry in OVERRIDES if entry != "data=digits"]
+    return train_run(read_recipe("ring_gan", [*overrides, "data.path=t.csv"])[0]).folder.resolve(), table
+
+
+def test_a_run_is_opened_from_any_folder(table_run, tmp_path, monkeypatch):
+    run, table = table_run
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert RunFolder.open(run).recipe.data.path == str(table.resolve())
+    assert resume_run(run).status == "finished"
+    assert len(evaluate_run(run, samples=10)[0]) > 1
+    sample_run(run, 5, tmp_path / "out.csv")
+
+
+def test_a_known_name_stays_a_name():
+    recipe = build(read_recipe("ring_gan", OVERRIDES)[0]).recipe
+    assert (recipe.data.name, recipe.data.path) == ("digits", None)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "new", "change"),
+    [
+        (r"^6,3$", "6,4", "the values are not"),
+        (r"^a,b$", "a,c", "the columns went from"),
+        (r"^a,b$", "a,b\n1,2", "the sizes of the splits went from"),
+        (r"(\w)$", r"\1,x", "the classes went from"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_data(table_run, tmp_path, pattern, new, change):
+    run, table = table_run
+    text = table.read_text()
+    changed, count = re.subn(pattern, new, text, flags=re.MULTILINE)
+    assert count
+    table.write_text(changed)
+    for attempt in (resume_run, evaluate_run, lambda path: sample_run(path, 5, tmp_path / "out.csv")):
+        with pytest.raises(InputError, match=f"changed since the run .*{change}.* start a new run with") as caught:
+            attempt(run)
+        assert "\n" not in str(caught.value)
+    table.write_text(text)
+    assert resume_run(run).status == "finished"
+
+
+def test_a_run_without_a_fingerprint_goes_on(table_run):
+    run, table = table_run
+    marks = json.loads((run / "environment.json").read_text())
+    del marks["data"]
+    (run / "environment.json").write_text(json.dumps(marks))
+    table.write_text(table.read_text() + "1,1\n")
+    assert resume_run(run).status == "finished"
+
+
+def test_a_fingerprint_sees_a_pixel_and_a_label():
+    digits = load_data("digits")
+    before = json.loads(json.dumps(fingerprint(digits)))
+    assert data_changes(before, load_data("digits")) is None
+    for store in (digits.splits["test"].values, digits.splits["test"].labels):
+        row = digits.splits["test"].index[-1]
+        store[row] = 9 - store[row]
+        assert "the values are not" in data_changes(before, digits)
+        store[row] = 9 - store[row]
+    assert data_changes(before, digits) is None
+    assert "sha256" not in fingerprint(load_data("ring", limit=10))
