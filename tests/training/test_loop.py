@@ -90,6 +90,20 @@ def test_a_run_evaluated_often_equals_one_never_evaluated():
     assert often.model.training
 
 
+def test_every_evaluation_is_followed_by_a_checkpoint_best_or_not():
+    saves = []
+    hooks = Hooks(
+        evaluate=lambda state: {"metric": float(state.turn)},
+        better=lambda state, metrics: metrics["metric"] if state.turn == 2 else None,
+        save=lambda state, best: saves.append((state.turn, best)),
+    )
+    state = make_state()
+    events = list(train(state, Timetable(7, evaluate_every=2, checkpoint_every=4), hooks))
+    assert saves == [(2, True), (4, False), (6, False), (7, False)]
+    told = [type(e).__name__ for e in events if isinstance(e, TurnDone | Evaluated | CheckpointSaved) and e.turn == 4]
+    assert told == ["TurnDone", "Evaluated", "CheckpointSaved"]
+
+
 @pytest.mark.parametrize("turn", [1, 6])
 def test_the_first_value_that_is_not_finite_is_named(tmp_path, turn):
     state = make_state()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from genloss.runs.execute import Outcome
     from genloss.runs.folder import RunFolder
 
-__all__ = ["Checkpoint", "Json", "Overrides", "announce", "conclude", "print_json"]
+__all__ = ["Checkpoint", "Json", "Overrides", "announce", "conclude", "print_json", "say"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value last on standard output.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys of the recipe to change.")]
@@ -25,6 +25,11 @@ Checkpoint = Annotated[str | None, typer.Option(help="best or last; best where t
 def print_json(content: Any) -> None:
     """Prints a JSON value as the last line of standard output."""
     print(json.dumps(content, allow_nan=False), flush=True)
+
+
+def say(sentence: str) -> None:
+    """Prints a sentence on standard error."""
+    print(sentence, file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -79,11 +84,17 @@ def announce(built: Built, folder: RunFolder) -> Sequence[Progress]:
 
 def conclude(outcome: Outcome, as_json: bool) -> None:
     """Says how a run ended and leaves with its exit code."""
+    from genloss.runs.folder import RunFolder
+
     report = outcome.folder / "report.html"
     if outcome.status == "interrupted":
         print(f"stopped after turn {outcome.turn}; go on with: genloss resume {outcome.folder}", file=sys.stderr)
     elif outcome.status == "diverged":
-        print(f"genloss: {outcome.message} The last good checkpoint and {report} stay.", file=sys.stderr)
+        saved = RunFolder(outcome.folder).saved()
+        stays = (
+            f"The last good checkpoint and {report} stay." if saved else f"It has no checkpoint yet; {report} stays."
+        )
+        say(f"genloss: {outcome.message} {stays}")
     else:
         print(f"done in {outcome.seconds:.0f} s: {report}", file=sys.stderr)
     if as_json:

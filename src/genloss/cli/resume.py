@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from genloss.cli._common import Json, announce, conclude
+from genloss.cli._common import Json, announce, conclude, say
 
 __all__ = ["register"]
 
@@ -18,7 +18,7 @@ def resume(run: Annotated[str, typer.Argument(help="The run's folder.")], json: 
     """
     from genloss.runs.execute import resume_run
 
-    conclude(resume_run(run, announce), json)
+    conclude(resume_run(run, announce, say), json)
 
 
 def register(app: typer.Typer) -> None:

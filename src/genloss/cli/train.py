@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from genloss.cli._common import Json, Overrides, announce, conclude
+from genloss.cli._common import Json, Overrides, announce, conclude, say
 
 __all__ = ["register"]
 
@@ -26,8 +25,8 @@ def train(
 
     checked, notes = read_recipe(recipe, overrides or [])
     for note in notes:
-        print(note, file=sys.stderr)
-    conclude(train_run(checked, notes, announce), json)
+        say(note)
+    conclude(train_run(checked, notes, announce, say), json)
 
 
 def register(app: typer.Typer) -> None:

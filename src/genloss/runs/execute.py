@@ -47,29 +47,52 @@ class Outcome:
     metrics: dict[str, float]
 
 
-@contextmanager
-def _stopping() -> Iterator[Callable[[], bool]]:
-    """Yields a question, answered by the first Ctrl-C or SIGTERM; the second Ctrl-C stops at once."""
-    asked = threading.Event()
+class _Stop:
+    """What signals ask for: the first Ctrl-C or SIGTERM an end in good order, the second Ctrl-C one at once."""
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if asked.is_set() and number == signal.SIGINT:
+    def __init__(self) -> None:
+        self.asked = False
+        self._saving = False
+        self._again = False
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT:
+            if not self._saving:
+                raise KeyboardInterrupt
+            self._again = True
+        self.asked = True
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Puts the second Ctrl-C off until the save is whole, for the save is what the first one was for."""
+        self._saving = True
+        try:
+            yield
+        finally:
+            self._saving = False
+        if self._again:
             raise KeyboardInterrupt
-        asked.set()
 
+
+@contextmanager
+def _stopping() -> Iterator[_Stop]:
+    stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield stop
         return
-    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, stop.on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked.is_set
+        yield stop
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 def train_run(
-    recipe: Recipe, notes: Sequence[str] = (), tell: Callable[[Built, RunFolder], Sequence[Listener]] | None = None
+    recipe: Recipe,
+    notes: Sequence[str] = (),
+    tell: Callable[[Built, RunFolder], Sequence[Listener]] | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> Outcome:
     """Trains a recipe in a new run folder.
 
@@ -77,6 +100,7 @@ def train_run(
         recipe: what to do.
         notes: sentences for the log.
         tell: called with what was built before the first turn; returns more listeners (a progress bar, say).
+        say: takes what a person who waits should hear at once: that the run is stopping.
 
     Raises:
         InputError: the recipe cannot be built; nothing was written then.
@@ -89,13 +113,18 @@ def train_run(
             folder = RunFolder.create(built.recipe, built.dataset)
         except OSError as error:
             raise WorkError(f"cannot make a run folder in {recipe.runs_dir!r}: {error}.") from error
-        return _run(built, evaluator, folder, stop, [*notes, *built.notes], tell)
+        return _run(built, evaluator, folder, stop, [*notes, *built.notes], tell, say)
 
 
-def resume_run(path: str | Path, tell: Callable[[Built, RunFolder], Sequence[Listener]] | None = None) -> Outcome:
-    """Goes on with a run from its last checkpoint, or from its beginning when it has none yet.
+def resume_run(
+    path: str | Path,
+    tell: Callable[[Built, RunFolder], Sequence[Listener]] | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Outcome:
+    """Goes on with a run from its last checkpoint, or from its beginning when it has none yet, and says which.
 
-    On a CPU the result equals that of the run that was not interrupted, bit for bit.
+    On a CPU the result equals that of the run that was not interrupted, bit for bit. `tell` and `say` are those of
+    `train_run`.
     """
     folder = RunFolder.open(path)
     folder.check_resumable()
@@ -105,14 +134,17 @@ def resume_run(path: str | Path, tell: Callable[[Built, RunFolder], Sequence[Lis
         evaluator = _evaluator(built)
         if has_checkpoint(folder.checkpoints):
             load_checkpoint(folder.checkpoints, built.state)
-            note = f"resumed from the checkpoint of turn {built.state.turn}"
+            done = built.state.turn >= built.timetable.turns
+            note = "already finished at turn" if done else "resumed from the checkpoint of turn"
+            note = f"{note} {built.state.turn}"
         else:
             note = "there is no checkpoint yet: the run begins again from turn 0"
         try:
             folder.rewind(built.state.turn)
         except OSError as error:
             raise WorkError(f"cannot write to {folder.path}: {error}; nothing was lost.") from error
-        return _run(built, evaluator, folder, stop, [note], tell)
+        say(note)
+        return _run(built, evaluator, folder, stop, [note], tell, say)
 
 
 def _evaluator(built: Built) -> Evaluator:
@@ -121,7 +153,7 @@ def _evaluator(built: Built) -> Evaluator:
     return evaluator
 
 
-def _hooks(evaluator: Evaluator, folder: RunFolder, stop: Callable[[], bool]) -> Hooks:
+def _hooks(evaluator: Evaluator, folder: RunFolder, stop: _Stop, say: Callable[[str], None]) -> Hooks:
     larger: dict[str, bool] = {}
 
     def evaluate(state: TrainingState) -> dict[str, float]:
@@ -132,23 +164,31 @@ def _hooks(evaluator: Evaluator, folder: RunFolder, stop: Callable[[], bool]) ->
     def better(state: TrainingState, metrics: dict[str, float]) -> float | None:
         name = evaluator.metric(state.model)
         value = metrics[name]
-        if state.best is None or (value > state.best if larger[name] else value < state.best):
+        # A metric that saturates ties for long; of equals the later one has trained more.
+        if state.best is None or (value >= state.best if larger[name] else value <= state.best):
             return value
         return None
 
     def save(state: TrainingState, best: bool) -> Path:
-        return save_checkpoint(folder.checkpoints, state, best=best)
+        with stop.saving():
+            return save_checkpoint(folder.checkpoints, state, best=best)
 
-    return Hooks(evaluate=evaluate, better=better, save=save, stop=stop)
+    def stopping() -> bool:
+        if stop.asked:
+            say("stopping after this turn: saving ...")
+        return stop.asked
+
+    return Hooks(evaluate=evaluate, better=better, save=save, stop=stopping)
 
 
 def _run(
     built: Built,
     evaluator: Evaluator,
     folder: RunFolder,
-    stop: Callable[[], bool],
+    stop: _Stop,
     notes: Sequence[str],
     tell: Callable[[Built, RunFolder], Sequence[Listener]] | None,
+    say: Callable[[str], None],
 ) -> Outcome:
     begin = time.monotonic()
     message, status, metrics = "", "interrupted", dict[str, float]()
@@ -159,7 +199,7 @@ def _run(
         pictures = Pictures(folder, built)
         board = TensorBoard(folder, built.state.turn)
         listeners: list[Listener] = [file, board, pictures, *(tell(built, folder) if tell else ())]
-        for event in train(built.state, built.timetable, _hooks(evaluator, folder, stop)):
+        for event in train(built.state, built.timetable, _hooks(evaluator, folder, stop, say)):
             for listener in listeners:
                 listener(event)
             message, status, metrics = _read(event, message, status, metrics)

@@ -23,6 +23,7 @@ from genloss.errors import InputError
 from genloss.runs.fingerprint import data_changes, fingerprint
 from genloss.runs.recipes import parse_recipe
 from genloss.runs.schema import Recipe
+from genloss.training.checkpoint import has_checkpoint
 from genloss.training.storage import write_file, write_folder
 
 __all__ = ["RunFolder", "environment", "recipe_text"]
@@ -134,6 +135,10 @@ class RunFolder:
         if not isinstance(tree, dict):
             raise InputError(f"{self.path / 'recipe.yaml'} does not hold a recipe.")
         return parse_recipe(tree)
+
+    def saved(self) -> list[str]:
+        """Returns the names of the checkpoints that there are, of `best` and `last`."""
+        return [name for name in ("best", "last") if has_checkpoint(self.checkpoints, name)]
 
     def check_resumable(self) -> None:
         """Raises InputError unless the run can go on exactly: the same recipe and the same version."""

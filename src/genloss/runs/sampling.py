@@ -30,13 +30,22 @@ def open_run(path: str | Path, which: str | None = None) -> tuple[RunFolder, Bui
         The folder, what was built, and which checkpoint it is, as `best (turn 500)`.
     """
     folder = RunFolder.open(path)
-    chosen = which or ("best" if has_checkpoint(folder.checkpoints, "best") else "last")
+    saved = folder.saved()
+    chosen = which or (saved[0] if saved else "last")
     if not has_checkpoint(folder.checkpoints, chosen):
-        raise InputError(f"{folder.path} has no checkpoint {chosen!r}; go on with `genloss resume {folder.path}`.")
+        raise InputError(f"{folder.path} has no checkpoint {chosen!r}; {_instead(folder, saved)}.")
     built = build(folder.recipe)
     folder.check_data(built.dataset)
     turn = load_weights(folder.checkpoints, chosen, built.state)
     return folder, built, f"{chosen} (turn {turn})"
+
+
+def _instead(folder: RunFolder, saved: list[str]) -> str:
+    if saved:
+        return f"it has {' and '.join(saved)}"
+    if folder.status() == "diverged":  # resumed, it would begin again and diverge again
+        return "it diverged before the first one; train a new run with a lower learning rate or another loss"
+    return f"go on with `genloss resume {folder.path}`"
 
 
 def evaluate_run(

@@ -65,7 +65,7 @@ class TrainConfig(PlayerConfig):
     ema: float | None = Field(None, gt=0, lt=1, description="decay of the average of the sampling networks' weights")
     log_every: int = Field(50, ge=1, description="turns between two lines of statistics")
     checkpoint_every: int = Field(
-        0, ge=0, description="turns between two checkpoints; 0: only at evaluations' best and the end"
+        0, ge=0, description="turns between two checkpoints; 0: only at every evaluation and the end"
     )
     generator: PlayerConfig = PlayerConfig()
     discriminator: PlayerConfig = PlayerConfig()

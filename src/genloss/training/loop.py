@@ -25,7 +25,7 @@ class Timetable:
         turns: turns of the whole run.
         log_every: turns between two readings of the statistics (one transfer from the device each).
         evaluate_every: turns between two evaluations.
-        checkpoint_every: turns between two checkpoints.
+        checkpoint_every: turns between two checkpoints; every evaluation is followed by one besides.
     """
 
     turns: int
@@ -44,7 +44,7 @@ class Hooks:
 
     Args:
         evaluate: measures the model as `state.sampling()` gives it; must not touch the run's streams.
-        better: returns the selecting metric's value when it beats `state.best`, else None.
+        better: returns the selecting metric's value when it is no worse than `state.best`, else None.
         save: writes a checkpoint and returns its path; the flag says that it is the best so far.
         stop: asked after every turn; True ends the run in good order.
     """
@@ -71,24 +71,23 @@ def train(state: TrainingState, timetable: Timetable, hooks: Hooks) -> Iterator[
         yield from _turn(state)
         log = timetable.due(timetable.log_every, state.turn)
         evaluate = timetable.due(timetable.evaluate_every, state.turn)
-        save = timetable.due(timetable.checkpoint_every, state.turn)
         stopping = hooks.stop()
-        if (log or evaluate or save or stopping) and (fault := _fault(state, weights=evaluate or save or stopping)):
+        save = evaluate or stopping or timetable.due(timetable.checkpoint_every, state.turn)
+        if (log or save) and (fault := _fault(state, weights=save)):
             yield fault
             yield Finished(fault.turn, "diverged")
             return
         yield TurnDone(state.turn, state.samples, state.history.drain() if log else {})
+        best = False
         if evaluate and hooks.evaluate is not None:
             evaluated = _evaluate(state, hooks)
             yield evaluated
             if isinstance(evaluated, Diverged):
                 yield Finished(state.turn, "diverged")
                 return
-            if evaluated.best and hooks.save is not None:
-                yield CheckpointSaved(state.turn, hooks.save(state, True))
-                save = False
-        if (save or stopping) and hooks.save is not None:
-            yield CheckpointSaved(state.turn, hooks.save(state, False))
+            best = evaluated.best
+        if save and hooks.save is not None:
+            yield CheckpointSaved(state.turn, hooks.save(state, best))
         if stopping and state.turn < timetable.turns:
             yield Finished(state.turn, "interrupted")
             return
