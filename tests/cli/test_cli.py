@@ -35,9 +35,33 @@ def test_evaluate_gives_every_number_its_conventions(run):
     assert found["run"] == run["run"]
     assert {"mmd2", "sliced_wasserstein", "precision", "recall", "density", "coverage"} <= set(found["metrics"])
     for metric in found["metrics"].values():
-        assert set(metric) == {"value", "n", "signature"}
-        assert metric["n"] == 100
-    assert "sliced_wasserstein" in genloss("evaluate", run["run"], "--samples", 100).stdout
+        assert set(metric) == {"value", "n", "real", "signature"}
+        assert (metric["n"], metric["real"]) == (100, 100)
+    shown = genloss("evaluate", run["run"], "--samples", 400, COLUMNS="40").stdout
+    rows = {line.split()[0]: line.split() for line in shown.splitlines() if line}
+    assert rows["metric"][2:] == ["generated", "real"]
+    for name, metric in found["metrics"].items():
+        assert rows[name][2:4] == ["400", "179"]
+        assert f"  {metric['signature'].partition('|n:')[0]}|n:400" in shown
+
+
+def test_evaluate_keeps_what_few_samples_allow(tmp_path):
+    table = tmp_path / "table.csv"
+    np.savetxt(table, np.random.default_rng(0).normal(size=(40, 5)), delimiter=",")
+    done = genloss("train", "digits_gan", *TINY, f"data.path={table}", f"runs_dir={tmp_path / 'runs'}", "--json")
+    run = last_json(done)["run"]
+    found = last_json(genloss("evaluate", run, "--json"))
+    assert set(found["metrics"]) == {"mmd2", "sliced_wasserstein"}
+    distance, manifold = found["left_out"]
+    assert distance.startswith("frechet_distance was given 10000 fake and 4 real samples")
+    assert manifold.startswith("precision, recall, density and coverage were given 10000 fake and 4 real samples")
+    assert f"left out: {manifold}" in genloss("evaluate", run).stdout
+    assert "frechet_distance" in last_json(genloss("evaluate", run, "--split", "train", "--json"))["metrics"]
+    refused = genloss("evaluate", run, "--split", "foo")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "genloss: split is 'foo', expected one of select, test, train.\n",
+    )
 
 
 def test_evaluating_a_toy_shows_the_row_of_true_samples(tmp_path):
@@ -47,6 +71,13 @@ def test_evaluating_a_toy_shows_the_row_of_true_samples(tmp_path):
     assert metrics["true/high_quality"]["value"] > 0.97
     assert metrics["true/kl"]["value"] < 0.02
     assert metrics["kl"]["value"] > metrics["true/kl"]["value"]
+    pixels = {}
+    for name in ("real", "turn-00000004"):
+        with Image.open(Path(trained["run"]) / "samples" / f"{name}.png") as image:
+            pixels[name] = np.asarray(image.convert("RGB")).astype(int)
+    blue = {name: int((array[:, :, 2] - array[:, :, 0] > 40).sum()) for name, array in pixels.items()}
+    assert blue["real"] == 0  # the colour of what is generated
+    assert blue["turn-00000004"] > 0
 
 
 def test_samples_say_what_generated_them(run, tmp_path):

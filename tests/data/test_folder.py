@@ -127,7 +127,7 @@ def test_other_and_hidden_files_are_ignored(tmp_path: Path) -> None:
 
 def test_mixed_sizes_ask_for_a_size(tmp_path: Path) -> None:
     write_folder(tmp_path, flat(3) | {"wide.png": encoded(picture(9, (9, 5)))})
-    with pytest.raises(InputError, match=r"differ in size \(6x6, 9x5\); set data.size"):
+    with pytest.raises(InputError, match=r"differ in size \(6x6, 9x5\); set data.size.*`--size 64`"):
         load_data(tmp_path)
     with pytest.raises(InputError, match="differ in size"):
         load_data(tmp_path, crop=True)
@@ -162,7 +162,7 @@ def test_broken_image_is_named_or_skipped(tmp_path: Path) -> None:
     for name, content in cut.items():
         folder = tmp_path / name.split(".")[0]
         write_folder(folder, flat(30, (64, 64)) | {name: content})
-        with pytest.raises(InputError, match=f"{name}.*cannot be read.*skip_bad") as raised:
+        with pytest.raises(InputError, match=f"{name}.*cannot be read.*skip_bad.*--skip-bad") as raised:
             load_data(folder)
         assert "0x" not in str(raised.value)
         data = load_data(folder, skip_bad=True)

@@ -44,6 +44,9 @@ def as_csv(delimiter: str = ",", header: str = "a,b,c") -> str:
         ("a.csv", as_csv().replace("\n", "\r\n"), ("a", "b", "c")),
         ("a.csv", "\n" + as_csv() + "\n\n", ("a", "b", "c")),
         ("a.csv", as_csv(header='"a, with comma",b,c'), ("a, with comma", "b", "c")),
+        ("a.csv", '\ufeff# one, "quote\n\n# seed: 0\r\n' + as_csv(), ("a", "b", "c")),
+        ("a.csv", "# made: by a model, not recorded\n" + as_csv(header=""), ("column 1", "column 2", "column 3")),
+        ("a.csv", "# numpy.savetxt\n# a,b,c\n" + as_csv(header=""), ("# a", "b", "c")),
     ],
 )
 def test_delimited_text(tmp_path: Path, name: str, text: str, columns: tuple[str, ...]) -> None:

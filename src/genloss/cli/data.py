@@ -15,7 +15,7 @@ def data(
     name_or_path: Annotated[str | None, typer.Argument(help="A known data set, or your own folder or file.")] = None,
     size: Annotated[int | None, typer.Option(min=4, help="Side to which images are resized.")] = None,
     crop: Annotated[bool, typer.Option(help="Crop the centre to a square first.")] = False,
-    skip_bad: Annotated[bool, typer.Option(help="Skip and count unreadable images.")] = False,
+    skip_bad: Annotated[bool, typer.Option(help="Skip and count unreadable images and bad rows.")] = False,
     json: Json = False,
 ) -> None:
     """Say what is in a data set before training on it; without a name, list the known ones.

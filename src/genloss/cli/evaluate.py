@@ -13,7 +13,7 @@ __all__ = ["register"]
 
 def evaluate(
     run: Annotated[str, typer.Argument(help="The run's folder.")],
-    split: Annotated[str, typer.Option(help="test, or select.")] = "test",
+    split: Annotated[str, typer.Option(help="test, select, or train.")] = "test",
     samples: Annotated[int, typer.Option(min=10, help="Generated samples, and at most so many real ones.")] = 10_000,
     checkpoint: Checkpoint = None,
     json: Json = False,
@@ -24,19 +24,30 @@ def evaluate(
     """
     from genloss.runs.sampling import evaluate_run
 
-    metrics, which = evaluate_run(run, split=split, samples=samples, which=checkpoint)
+    metrics, left_out, which = evaluate_run(run, split=split, samples=samples, which=checkpoint)
     if json:
-        values = {k: {"value": m.value, "n": m.n, "signature": m.signature} for k, m in metrics.items()}
-        print_json({"run": run, "checkpoint": which, "metrics": values})
+        values = {
+            name: {"value": metric.value, "n": metric.n, "real": metric.real, "signature": metric.signature}
+            for name, metric in metrics.items()
+        }
+        print_json({"run": run, "checkpoint": which, "metrics": values, "left_out": left_out})
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("metric", "value", "n", "", "signature", title=f"{run}, checkpoint {which}, split {split}")
+    print(f"{run}, checkpoint {which}, split {split}\n")
+    rows: list[tuple[str, ...]] = [("metric", "value", "generated", "real", "")]
     for name, metric in metrics.items():
+        generated, real = (metric.n, metric.real) if metric.measures == "generated" else (None, metric.n)
+        counts = ("-" if count is None else str(count) for count in (generated, real))
         better = "larger is better" if metric.higher_is_better else "smaller is better"
-        table.add_row(name, f"{metric.value:.6g}", str(metric.n), better, metric.signature)
-    Console().print(table)
+        rows.append((name, f"{metric.value:.6g}", *counts, better))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print("\nsignatures (two values compare only where these are equal)")
+    for signature in dict.fromkeys(metric.signature for metric in metrics.values()):
+        print(f"  {signature}")
+    notes = [f"note: {name}: {metric.note}" for name, metric in metrics.items() if metric.note]
+    for line in [*notes, *(f"left out: {sentence}" for sentence in left_out)]:
+        print(line)
 
 
 def register(app: typer.Typer) -> None:

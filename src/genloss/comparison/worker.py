@@ -52,7 +52,7 @@ def run_cell(job: dict[str, Any]) -> dict[str, Any] | None:
         return {"status": "diverged", "message": said}
     if run.status() != "finished":
         return None
-    metrics, checkpoint = evaluate_run(path, split=job["split"], samples=job["samples"])
+    metrics, _, checkpoint = evaluate_run(path, split=job["split"], samples=job["samples"])
     measured = {name: metric.value if math.isfinite(metric.value) else None for name, metric in metrics.items()}
     compared = metrics[job["metric"]]
     result: dict[str, Any] = {"status": "finished", "checkpoint": checkpoint, "metrics": measured}

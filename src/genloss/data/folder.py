@@ -198,7 +198,8 @@ class _Files:
         if len(fitted) > 1:
             raise InputError(
                 f"The images in {self._where()} differ in size ({list_sizes(self.sizes)}); "
-                "set data.size to the side they should be resized to, such as data.size=64."
+                "set data.size to the side they should be resized to, such as data.size=64 (`--size 64` of "
+                "`genloss data`)."
             )
         width, height = fitted.pop()
         store = allocate(len(used), self.channels, height, width)
@@ -249,7 +250,8 @@ class _Files:
         if not self.options.skip_bad:
             raise InputError(
                 f"The image {name!r} in {self._where()} cannot be read: {_reason(error)}; "
-                "mend or remove it, or set data.skip_bad=true to skip and count such files."
+                "mend or remove it, or set data.skip_bad=true (`--skip-bad` of `genloss data`) to skip and count "
+                "such files."
             ) from error
         self._skipped.append(name)
 

@@ -187,7 +187,7 @@ def allocate(count: int, channels: int, height: int, width: int) -> Tensor:
         if needed > memory:
             raise InputError(
                 f"{count:,} images of {width}x{height} need {needed / 1e9:.1f} GB, but this machine has "
-                f"{memory / 1e9:.1f} GB; set a smaller data.size, or data.limit."
+                f"{memory / 1e9:.1f} GB; set a smaller data.size (`--size` of `genloss data`), or data.limit."
             )
     return torch.empty(count, channels, height, width, dtype=torch.uint8)
 

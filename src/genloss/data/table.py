@@ -79,7 +79,8 @@ def _finite_rows(table: Table, where: str, skip_bad: bool) -> tuple[NDArray[np.i
     if not skip_bad:
         raise InputError(
             f"In {where} {cell}, which is no finite number (rows count from 1, without the header; {len(rows):,} rows "
-            "have such a cell); mend the file, or set data.skip_bad=true to skip and count such rows."
+            "have such a cell); mend the file, or set data.skip_bad=true (`--skip-bad` of `genloss data`) to skip and "
+            "count such rows."
         )
     return np.flatnonzero(~bad.any(1)), [f"{len(rows):,} rows were skipped for a cell that is no number, first {cell}."]
 

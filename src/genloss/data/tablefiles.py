@@ -7,7 +7,7 @@ import warnings
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,30 +131,54 @@ def _read_delimited(path: Path, suffix: str, notes: list[str]) -> Any:
     import pandas
 
     with path.open(newline="", encoding="utf-8-sig") as file:
-        line = next((line for line in file if line.strip()), "")
-    if not line:
-        raise InputError(f"{str(path)!r} is empty; expected a table.")
-    delimiter = "\t" if suffix == ".tsv" else max(",;\t", key=line.count)
-    if delimiter != "," and suffix == ".csv":
-        notes.append(f"Columns are separated by {delimiter!r}.")
-    named = not any(_is_number(cell) for cell in next(csv.reader([line], delimiter=delimiter)))
-    with warnings.catch_warnings():
-        # A row with too many cells loses the last ones with no more than this warning.
-        warnings.simplefilter("error", pandas.errors.ParserWarning)
-        frame = pandas.read_csv(
-            path,
-            sep=delimiter,
-            header=0 if named else None,
-            index_col=False,
-            keep_default_na=False,
-            na_values=[""],
-            low_memory=False,
-            encoding="utf-8-sig",
-        )
+        line = _begin(file, notes)
+        if not line:
+            raise InputError(f"{str(path)!r} is empty; expected a table.")
+        delimiter = "\t" if suffix == ".tsv" else max(",;\t", key=line.count)
+        if delimiter != "," and suffix == ".csv":
+            notes.append(f"Columns are separated by {delimiter!r}.")
+        named = not _holds_number(line, delimiter)
+        with warnings.catch_warnings():
+            # A row with too many cells loses the last ones with no more than this warning.
+            warnings.simplefilter("error", pandas.errors.ParserWarning)
+            frame = pandas.read_csv(
+                file,
+                sep=delimiter,
+                header=0 if named else None,
+                index_col=False,
+                keep_default_na=False,
+                na_values=[""],
+                low_memory=False,
+            )
     if not named:
         frame.columns = [f"column {index + 1}" for index in range(frame.shape[1])]
         notes.append("The first row holds numbers, so the columns have no names.")
     return frame
+
+
+def _begin(file: TextIO, notes: list[str]) -> str:
+    """Moves past leading `#` lines and returns the table's first line, empty without one."""
+    start, line = file.tell(), file.readline()
+    comments: list[tuple[int, str]] = []
+    while line and (not line.strip() or line.startswith("#")):
+        if line.strip():
+            comments.append((start, line))
+        start, line = file.tell(), file.readline()
+    if comments:
+        above, header = comments[-1]
+        delimiter = max(",;\t", key=line.count)
+        # numpy.savetxt writes the names of the columns as a comment.
+        if line.count(delimiter) == header.count(delimiter) > 0 and _holds_number(line, delimiter):
+            start, line = above, header
+            comments.pop()
+    if comments:
+        notes.append(f"{len(comments)} lines that begin with '#' stand above the table and were skipped.")
+    file.seek(start)
+    return line
+
+
+def _holds_number(line: str, delimiter: str) -> bool:
+    return any(_is_number(cell) for cell in next(csv.reader([line], delimiter=delimiter)))
 
 
 def _label_column(frame: Any) -> str | None:

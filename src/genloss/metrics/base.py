@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,10 +22,12 @@ class MetricValue:
     Args:
         name: the metric.
         value: the number.
-        n: generated samples that it was computed from.
+        n: samples that were measured.
         signature: one line with every convention; two values compare only when their signatures are equal.
         higher_is_better: the direction.
         note: a sentence of caution, or empty.
+        real: real samples that they were compared with, or None for a metric that compares with none.
+        measures: what the `n` samples are: generated, or real ones that a model's density is read at.
 
     Example:
         >>> value = MetricValue(name="kl", value=0.1, n=100, signature="kl|n:100", higher_is_better=False)
@@ -38,6 +41,8 @@ class MetricValue:
     signature: str
     higher_is_better: bool
     note: str = ""
+    real: int | None = None
+    measures: Literal["generated", "real"] = "generated"
 
 
 def signature(name: str, **conventions: str | float | Sequence[float]) -> str:

@@ -67,7 +67,13 @@ def frechet_distance(fake: Tensor, real: Tensor, *, features: str) -> MetricValu
     # Rounding can leave a value just below 0 for equal sets.
     distance = max(0.0, float(value))
     return MetricValue(
-        name="frechet_distance", value=distance, n=len(x), signature=line, higher_is_better=False, note=note
+        name="frechet_distance",
+        value=distance,
+        n=len(x),
+        signature=line,
+        higher_is_better=False,
+        note=note,
+        real=len(y),
     )
 
 

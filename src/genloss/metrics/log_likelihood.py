@@ -169,6 +169,7 @@ def log_likelihood_statistics(estimates: ImportanceEstimates, *, samples: int, d
                 name, units="nats" if name == "log_likelihood" else "1", samples=samples, data=data, n=n
             ),
             higher_is_better=True,
+            measures="real",
             note=note if few and name == "log_likelihood" else "",
         )
         for name, value in values.items()

@@ -56,8 +56,8 @@ def manifold_metrics(fake: Tensor, real: Tensor, *, features: str, k: int = 5) -
         raise InputError(f"k is {k}, expected at least 1 neighbour.")
     if min(len(x), len(y)) <= k:
         raise InputError(
-            f"manifold_metrics was given {len(x)} fake and {len(y)} real samples, expected more than k={k} of each, so "
-            "that every sample has k neighbours."
+            f"precision, recall, density and coverage were given {len(x)} fake and {len(y)} real samples, expected "
+            f"more than k={k} of each, so that every sample has k neighbours."
         )
     centre = y.mean(dim=0)
     x, y = x - centre, y - centre
@@ -69,6 +69,7 @@ def manifold_metrics(fake: Tensor, real: Tensor, *, features: str, k: int = 5) -
             n=len(x),
             signature=signature(name, k=k, ball="closed", features=features, n=len(x), real=len(y)),
             higher_is_better=True,
+            real=len(y),
         )
         for name, value in values.items()
     )

@@ -65,7 +65,7 @@ def mmd2(fake: Tensor, real: Tensor, bandwidths: Sequence[float], features: str)
         n=len(x),
         real=len(y),
     )
-    return MetricValue(name="mmd2", value=value, n=len(x), signature=line, higher_is_better=False)
+    return MetricValue(name="mmd2", value=value, n=len(x), signature=line, higher_is_better=False, real=len(y))
 
 
 def fixed_bandwidths(real: Tensor, rng: torch.Generator) -> tuple[float, ...]:

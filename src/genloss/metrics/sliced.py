@@ -59,7 +59,9 @@ def sliced_wasserstein(
         "sliced_wasserstein", p=2, projections=projections, root="yes", features=features, n=len(x), real=len(y)
     )
     value = (total / projections) ** 0.5
-    return MetricValue(name="sliced_wasserstein", value=value, n=len(x), signature=line, higher_is_better=False)
+    return MetricValue(
+        name="sliced_wasserstein", value=value, n=len(x), signature=line, higher_is_better=False, real=len(y)
+    )
 
 
 def directions(dimensions: int, count: int, rng: torch.Generator) -> Tensor:

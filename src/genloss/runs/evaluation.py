@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from genloss.metrics import (
     mode_statistics,
     sliced_wasserstein,
 )
+from genloss.metrics.base import as_pair
 from genloss.models import GenerativeModel
 from genloss.protocols import HasBound
 from genloss.runs.features import FeatureSpace, feature_space
@@ -47,8 +49,11 @@ class Evaluator:
     Args:
         recipe: names the features and the selecting metric.
         dataset: the data.
-        split: `select` in training, `test` for a report.
+        split: `select` in training, `test` for a report, `train` to see what was learned by heart.
         samples: generated samples, and at most so many real ones.
+
+    Raises:
+        InputError: the data have no such split.
     """
 
     recipe: Recipe
@@ -57,6 +62,8 @@ class Evaluator:
     samples: int
 
     def __post_init__(self) -> None:
+        if self.split not in self.dataset.splits:
+            raise InputError(f"split is {self.split!r}, expected one of {', '.join(sorted(self.dataset.splits))}.")
         self._space: FeatureSpace = feature_space(self.recipe.evaluation.features, self.dataset)
         count = min(self.samples, len(self.dataset.splits[self.split]))
         self._features = self._space.extract(self.dataset.all(self.split, limit=count, rng=self._stream("real")).x)
@@ -104,22 +111,33 @@ class Evaluator:
             )
         return found | self._mode_metrics(fake)
 
-    def full(self, state: TrainingState) -> dict[str, MetricValue]:
-        """Returns every metric, and for toys with modes the row of true samples under `true/`."""
+    def full(self, state: TrainingState) -> tuple[dict[str, MetricValue], list[str]]:
+        """Measures everything that the data allow.
+
+        Returns:
+            The metrics, for toys with modes with the row of true samples under `true/`; and a sentence for each that
+            is left out because there are too few samples.
+        """
         with state.sampling() as model:
             fake = draw(model, self.samples, self._stream("noise"))
             found = {} if not isinstance(model, HasBound) else {"bound": self._bound(model)}
         features, name = self._space.extract(fake), self._space.name
-        found["mmd2"] = mmd2(features, self._features, self._bandwidths, name)
-        found["sliced_wasserstein"] = sliced_wasserstein(
-            features, self._features, features=name, rng=self._stream("projections")
+        as_pair(features, self._features)  # samples that no metric can read are an error
+        measures: tuple[Callable[[], tuple[MetricValue, ...]], ...] = (
+            lambda: (mmd2(features, self._features, self._bandwidths, name),),
+            lambda: (sliced_wasserstein(features, self._features, features=name, rng=self._stream("projections")),),
+            lambda: (frechet_distance(features, self._features, features=name),),
+            lambda: manifold_metrics(features, self._features, features=name),
         )
-        if min(len(features), len(self._features)) > features.shape[1]:
-            found["frechet_distance"] = frechet_distance(features, self._features, features=name)
-        found |= {value.name: value for value in manifold_metrics(features, self._features, features=name)}
+        left_out = []
+        for measure in measures:
+            try:
+                found |= {value.name: value for value in measure()}
+            except InputError as error:
+                left_out.append(str(error))
         found |= self._mode_metrics(fake)
         true = self._mode_metrics(self.dataset.all("test", limit=self.samples, rng=self._stream("true")).x)
-        return found | {f"true/{key}": value for key, value in true.items()}
+        return found | {f"true/{key}": replace(value, measures="real") for key, value in true.items()}, left_out
 
     def _mode_metrics(self, x: Tensor) -> dict[str, MetricValue]:
         modes = self._modes()
@@ -136,5 +154,10 @@ class Evaluator:
             total += float(model.bound(self.dataset.batch(self.split, chunk, data).x, rng).double().sum())
         signature = f"bound|units:nats|data:{self.dataset.name}|binarise:{self.recipe.data.binarise}|split:{self.split}"
         return MetricValue(
-            name="bound", value=total / len(indices), n=len(indices), signature=signature, higher_is_better=True
+            name="bound",
+            value=total / len(indices),
+            n=len(indices),
+            signature=signature,
+            higher_is_better=True,
+            measures="real",
         )

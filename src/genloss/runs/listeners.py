@@ -120,7 +120,7 @@ class Pictures:
         title = f"real data: {built.dataset.name}"
         write_file(
             folder.path / "samples" / "real.png",
-            picture(self._real, built.dataset, self._real, title, {"Title": title}),
+            picture(None, built.dataset, self._real, title, {"Title": title}),
         )
 
     def _stream(self, purpose: str) -> torch.Generator:

@@ -59,12 +59,13 @@ def _encode(figure: Figure, provenance: Mapping[str, str]) -> bytes:
 
 
 def points_png(
-    fake: Tensor, real: Tensor, title: str, provenance: Mapping[str, str], columns: Sequence[str] = ()
+    fake: Tensor | None, real: Tensor, title: str, provenance: Mapping[str, str], columns: Sequence[str] = ()
 ) -> bytes:
-    """Scatters the first two columns of generated over real samples, both on the range of the real ones."""
+    """Scatters the first two columns of generated samples, if any, over real ones, on the range of the real ones."""
     figure, axes = plt.subplots(figsize=(4.6, 4.6), layout="constrained")
     second = 1 if real.shape[1] > 1 else 0
-    for values, colour, label in ((real, "#999999", "real"), (fake, COLOURS[0], "generated")):
+    clouds = [(real, "#999999", "real")] + ([] if fake is None else [(fake, COLOURS[0], "generated")])
+    for values, colour, label in clouds:
         axes.scatter(
             values[:, 0].cpu(), values[:, second].cpu(), s=4, alpha=0.5, color=colour, label=label, linewidths=0
         )
@@ -79,10 +80,10 @@ def points_png(
     return _encode(figure, provenance)
 
 
-def picture(x: Tensor, dataset: Dataset, real: Tensor, title: str, provenance: Mapping[str, str]) -> bytes:
-    """Returns the PNG of generated samples: a grid of images, or points over the real ones."""
+def picture(x: Tensor | None, dataset: Dataset, real: Tensor, title: str, provenance: Mapping[str, str]) -> bytes:
+    """Returns the PNG of generated samples, or for None of real ones: a grid of images, or points over real ones."""
     if dataset.kind == "image":
-        return png(grid_image(x, dataset.value_range or (0.0, 1.0)), provenance)
+        return png(grid_image(real if x is None else x, dataset.value_range or (0.0, 1.0)), provenance)
     names = dataset.standardisation.columns if dataset.standardisation is not None else ()
     return points_png(x, real, title, provenance, names)
 

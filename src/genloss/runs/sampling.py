@@ -50,10 +50,15 @@ def _instead(folder: RunFolder, saved: list[str]) -> str:
 
 def evaluate_run(
     path: str | Path, *, split: str = "test", samples: int = 10_000, which: str | None = None
-) -> tuple[dict[str, MetricValue], str]:
-    """Measures a run on a split with every metric that its data allow."""
+) -> tuple[dict[str, MetricValue], list[str], str]:
+    """Measures a run on a split.
+
+    Returns:
+        Every metric that its data allow, a sentence for each that they do not, and which checkpoint it is.
+    """
     _, built, checkpoint = open_run(path, which)
-    return Evaluator(built.recipe, built.dataset, split, samples).full(built.state), checkpoint
+    metrics, left_out = Evaluator(built.recipe, built.dataset, split, samples).full(built.state)
+    return metrics, left_out, checkpoint
 
 
 def sample_run(path: str | Path, n: int, output: Path, *, seed: int = 0, which: str | None = None) -> Path:
