@@ -169,6 +169,7 @@ def test_a_diverged_run_is_exit_1(tmp_path):
     assert done.returncode == 1
     assert last_json(done)["status"] == "diverged"
     assert "diverged at turn" in done.stderr
+    assert "It has no checkpoint yet;" in done.stderr
 
 
 def test_a_file_in_place_of_the_runs_folder_is_left_alone(tmp_path):
@@ -183,4 +184,3 @@ def test_a_file_in_place_of_the_runs_folder_is_left_alone(tmp_path):
 def test_torch_is_not_imported_for_help():
     code = "import sys; import genloss.cli.app; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'pydantic')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert "It has no checkpoint yet;" in done.stderr
