@@ -96,6 +96,19 @@ def test_a_name_of_two_things_cites_both():
         cite_name("hing")
 
 
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("nothing", "metric. `genloss losses` and `genloss data` list names."),
+        ("runs/nope", "there is no run 'runs/nope'"),
+    ],
+)
+def test_what_cannot_be_cited_is_not_guessed(tmp_path, target, message):
+    done = command("cite", target, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
 def test_a_paper_that_is_only_on_a_card_is_written_from_it():
     class Own(Hinge):
         card: ClassVar[Card] = dataclasses.replace(

@@ -114,6 +114,7 @@ def test_losses_are_listed_and_shown():
 def test_recipes_are_listed_and_printed():
     assert "ring_gan" in {entry["name"] for entry in last_json(genloss("recipes", "--json"))}
     assert genloss("recipes", "ring_gan").stdout.startswith("# ")
+    assert last_json(genloss("recipes", "ring_gan", "--json"))["recipe"]["data"]["name"] == "ring"
 
 
 def test_data_says_what_it_found(tmp_path):
@@ -145,6 +146,9 @@ def test_every_command_has_help_with_an_example(command):
     [
         (["train", "rign_gan"], "Did you mean 'ring_gan'"),
         (["train", "ring_gan", "loss=hing"], "Did you mean 'hinge'"),
+        (["train", "ring_gan", "train.step=2"], "Did you mean 'train.steps'"),
+        (["train", "ring_gan", "loss={name:hinge,foo:1}"], "put a space after the colon: name: hinge."),
+        (["train", "ring_gan", "penalties=[{name:r1}]"], "put a space after the colon: name: r1."),
         (["train", "ring_gan", "data.path=/nowhere"], "/nowhere"),
         (["resume", "/nowhere"], "there is no run"),
         (["evaluate", "."], "is not a run"),

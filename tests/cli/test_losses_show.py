@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 import genloss.losses as losses
+from genloss.cli.losses import losses as command_of_losses
 from genloss.losses.score_curves import score_curves
 from tests.cli.command import genloss, last_json
 
@@ -70,3 +71,30 @@ def test_gradients_of_the_curves_are_slopes_of_their_values(cls):
         difference = curve.values[-1] - curve.values[0]
         scale = max(map(abs, curve.gradients)) * (curve.scores[-1] - curve.scores[0])
         assert math.isclose(total, difference, rel_tol=1e-4, abs_tol=1e-3 * scale)
+
+
+def test_the_score_that_does_not_move_is_told(tmp_path):
+    assert "the other score is held at 0" in genloss("losses", "show", "hinge").stdout
+    # LSGAN with targets 0 and 1 rests in the middle.
+    found = last_json(genloss("losses", "show", "least_squares", "--json"))
+    assert {curve["other_score"] for curve in found["curves"]} == {losses.LeastSquares().equilibrium().score}
+    path = tmp_path / "hinge.svg"
+    genloss("losses", "show", "hinge", "-o", path, MPLCONFIGDIR=str(tmp_path))
+    assert "score (the other one is held at 0)" in path.read_text("utf-8")
+
+
+def test_the_list_cuts_no_name_and_nothing_when_piped():
+    lines = genloss("losses", COLUMNS="80").stdout.splitlines()
+    for name, cls in losses.catalogue().items():
+        assert [line.split()[0] for line in lines].count(name) == 1
+        assert any(line.split(maxsplit=1)[1:] == [cls.card.when] for line in lines)
+
+
+def test_the_list_fits_a_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    command_of_losses(None)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.endswith("...") for line in lines)
+    assert {line.split()[0] for line in lines} >= losses.catalogue().keys()

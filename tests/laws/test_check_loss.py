@@ -95,3 +95,25 @@ def test_the_values_at_fault_are_told():
     with pytest.raises(LawBroken, match=r"it is: 5, expected 3\."):
         same("it is", torch.tensor([1.0, 5.0]), torch.tensor([1.0, 3.0]))
     assert number(torch.tensor([1.0, 2.0])) == "[1, 2]"
+
+
+class MeanTooEarly(losses.AdversarialLoss):
+    """Returns the mean, where one value a sample is asked for."""
+
+    def _discriminator(self, a_r, a_f):
+        return (torch.nn.functional.softplus(-a_r) + torch.nn.functional.softplus(a_f)).mean()
+
+    def _generator(self, a_f, a_r):
+        return torch.nn.functional.softplus(-a_f).mean()
+
+
+def test_where_the_shape_is_wrong_laws_that_cannot_run_are_skipped(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    found = results(MeanTooEarly())
+    assert found["Each player's loss is one number a sample, in float32 or better"][0] == "broken"
+    assert not any("raised" in message for _, message in found.values())
+    assert ("skipped", "the shape law is broken") in found.values()
+    assert found["The graphics processor gives what the central processor gives"] == (
+        "skipped",
+        "this machine has no GPU that torch can use",
+    )

@@ -496,3 +496,13 @@ def test_no_check_waits_for_a_device(loss):
     given = {name: value.to("meta") for name, value in good_input(loss).items()}
     for value in run(loss, given):
         assert value.is_meta
+
+
+@pytest.mark.parametrize("loss", [x for x in ALL if x.family in ("token", "context")], ids=repr)
+@pytest.mark.parametrize("token", [-100, VOCABULARY])
+def test_padding_that_is_no_token_is_told_to_go_into_the_mask(loss, token):
+    given = good_input(loss)
+    given["targets"][2, -1] = token
+    given["mask"][2, -1] = False
+    with pytest.raises(ValueError, match=rf"tokens hold {token} at \(2, 3\), expected 0 to 4 .* told by the mask"):
+        loss(**given)

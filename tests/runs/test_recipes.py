@@ -85,9 +85,9 @@ def test_a_recipe_survives_being_written():
     [
         ("ring_gann", [], "there is no recipe 'ring_gann'. Did you mean 'ring_gan'"),
         ("nowhere.yaml", [], "no recipe file"),
-        ("ring_gan", ["train.step=3"], "train.step is not a key of a recipe. Did you mean 'steps'"),
+        ("ring_gan", ["train.step=3"], "train.step is not a key of a recipe. Did you mean 'train.steps'"),
         ("ring_gan", ["trian.steps=3"], "trian is not a key of a recipe. Did you mean 'train'"),
-        ("ring_gan", ["loss=hing"], "loss='hing' is not a known adversarial. Did you mean 'hinge'"),
+        ("ring_gan", ["loss=hing"], "loss='hing' is not a known adversarial loss. Did you mean 'hinge'"),
         ("ring_gan", ["loss=elbo"], "loss='elbo' is of family variational, but adversarial is needed here"),
         ("ring_gan", ["loss={name: hinge, margin: 2}"], "loss.margin is not a field of Hinge"),
         ("ring_gan", ["loss={name: non_saturating, real_label: high}"], "loss.real_label is 'high'"),

@@ -59,6 +59,72 @@ def own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+PLAIN = """
+from torch.nn.functional import softplus
+from genloss.losses import AdversarialLoss, ParameterPenalty
+from a_neighbour import WEIGHT
+
+class Right(AdversarialLoss):
+    def _discriminator(self, a_r, a_f):
+        return WEIGHT * (softplus(-a_r) + softplus(a_f))
+
+    def _generator(self, a_f, a_r):
+        return softplus(-a_f)
+
+class Half(AdversarialLoss):
+    def _generator(self, a_f, a_r):
+        return softplus(-a_f)
+
+class Asks(Right):
+    def __init__(self, weight):
+        self.weight = weight
+
+class Sum(ParameterPenalty):
+    def _penalty(self, parameters, state):
+        return sum(p.abs().sum() for p in parameters)
+
+penalty = Sum()
+"""
+
+
+@pytest.fixture
+def plain_classes(tmp_path, monkeypatch):
+    """A file of classes without @dataclass, as the page on own losses writes them, beside one that it imports."""
+    (tmp_path / "plain_own.py").write_text(PLAIN)
+    (tmp_path / "broken_own.py").write_text("def f(:\n")
+    (tmp_path / "a_neighbour.py").write_text("WEIGHT = 1.0\n")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["plain_own:Right", "plain_own.py:Right"])
+def test_a_class_without_fields_is_trained_and_found_again_from_elsewhere(plain_classes, tmp_path, monkeypatch, name):
+    first = built("ring_gan", f"loss={name}", "penalties=[plain_own.py:Sum]")
+    assert type(first.state.model.loss).__name__ == "Right"
+    text = recipe_text(first.recipe)
+    if ".py" in name:
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+    again = build(parse_recipe(yaml.safe_load(text)))
+    assert recipe_text(again.recipe) == text
+    assert type(again.state.model.loss) is type(first.state.model.loss)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("loss={name: plain_own.py:Right, weight: 2}", "loss.weight is not a field of Right. It has no fields."),
+        ("loss=plain_own.py:Half", "does not write _discriminator, which its base class asks for."),
+        ("loss=plain_own.py:Asks", "loss: Asks() raised TypeError: "),
+        ("loss=plain_own.py:Wrong", "expected package.module:Class or FILE.py:Class."),
+        ("loss=nowhere.py:Right", "expected package.module:Class or FILE.py:Class."),
+        ("loss=broken_own.py:Right", "cannot be imported: invalid syntax"),
+        ("penalties=[plain_own:penalty]", "is an instance of Sum, which is no dataclass"),
+    ],
+)
+def test_an_own_class_that_cannot_be_made_is_one_sentence(plain_classes, override, message):
+    assert message in refusal("ring_gan", override)
+
+
 def divergence(specification):
     return built("digits_vae", f"loss={{name: wae, divergence: {specification}}}").state.model.loss.divergence
 

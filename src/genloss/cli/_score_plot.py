@@ -46,7 +46,7 @@ def save_score_plot(loss: AdversarialLoss, path: Path) -> None:
     axis = "energy" if loss.energies else "score"
     _draw(right, curves, lambda curve: curve.gradients, f"gradient in the {axis}")
     for axes in (left, right):
-        axes.set_xlabel(axis, color=_INK)
+        axes.set_xlabel(f"{axis} (the other one is held at {curves[0].other_score:.4g})", color=_INK)
     stated = loss.equilibrium()
     if stated is not None and stated.score is not None:
         for axes in (left, right):

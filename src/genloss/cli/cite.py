@@ -26,7 +26,8 @@ def cite(
     from genloss.runs.citations import bibtex, cite_name, cite_run
     from genloss.runs.folder import RunFolder
 
-    is_run = (Path(target) / "recipe.yaml").is_file()
+    # What has a separator can only be meant as a folder, so that its absence is told.
+    is_run = (Path(target) / "recipe.yaml").is_file() or Path(target).name != target
     used = cite_run(RunFolder.open(target)) if is_run else cite_name(target)
     entries = bibtex(used)
     if json:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,15 +53,16 @@ def _list(as_json: bool) -> None:
     if as_json:
         print_json([{"name": key, "class": cls.__name__, "family": cls.family} for key, cls in known.items()])
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("family", "name", "class", "when to use it")
+    width = max(map(len, known))
+    # On a terminal a line is what fits; a name is never cut, and what is piped is whole.
+    room = shutil.get_terminal_size().columns - width - 4 if sys.stdout.isatty() else None
     previous = ""
     for key, cls in known.items():
-        table.add_row("" if cls.family == previous else cls.family, key, cls.__name__, cls.card.when)
-        previous = cls.family
-    Console().print(table)
+        if cls.family != previous:
+            print(cls.family)
+            previous = cls.family
+        when = cls.card.when if room is None else textwrap.shorten(cls.card.when, max(room, 3), placeholder="...")
+        print(f"  {key:<{width}}  {when}")
 
 
 def _show(name: str, output: Path | None, as_json: bool) -> None:
@@ -134,7 +138,8 @@ def _print_curves(loss: AdversarialLoss) -> None:
     curves = score_curves(loss, points=_ROWS)
     unit = "energy" if loss.energies else "score"
     heads = [f"{curve.role}, {curve.side}" for curve in curves]
-    table = Table(unit, *heads, box=SIMPLE, title=f"value (gradient) against the {unit}", title_justify="left")
+    title = f"value (gradient) against the {unit}; the other {unit} is held at {curves[0].other_score:.4g}"
+    table = Table(unit, *heads, box=SIMPLE, title=title, title_justify="left")
     for row in range(_ROWS):
         cells = (f"{curve.values[row] + 0.0:.4g} ({curve.gradients[row] + 0.0:+.4g})" for curve in curves)
         table.add_row(f"{curves[0].scores[row]:.4g}", *cells)

@@ -18,14 +18,21 @@ def recipes(
 
     Example: genloss recipes digits_gan > my_recipe.yaml
     """
+    import yaml
+
     from genloss.errors import InputError, did_you_mean
+    from genloss.runs.overrides import numbers
     from genloss.runs.recipes import bundled_recipes, recipe_summary
 
     known = bundled_recipes()
     if name is not None:
         if name not in known:
             raise InputError(f"there is no recipe {name!r}.{did_you_mean(name, known)}")
-        print(known[name], end="")
+        if json:
+            content = numbers(yaml.safe_load(known[name]))
+            print_json({"name": name, "summary": recipe_summary(known[name]), "recipe": content})
+        else:
+            print(known[name], end="")
     elif json:
         print_json([{"name": key, "summary": recipe_summary(text)} for key, text in known.items()])
     else:

@@ -18,6 +18,7 @@ __all__ = [
     "boolean",
     "finite_data",
     "floating",
+    "in_vocabulary",
     "logits_not_probabilities",
     "mask_counts",
     "not_empty",
@@ -113,6 +114,20 @@ def mask_counts(**masks: Tensor) -> None:
             raise ValueError(
                 f"{name} of shape {tuple(mask.shape)} is false everywhere, so that nothing counts; expected true where "
                 f"a position counts. Is it inverted? Then pass ~{name}; else skip the batch."
+            )
+
+
+def in_vocabulary(size: int, **tokens: Tensor) -> None:
+    """Raises ValueError when tokens on the CPU, also those that a mask leaves out, are not in [0, size)."""
+    for name, tensor in tokens.items():
+        if not tensor.is_cpu:
+            continue
+        wrong = (tensor < 0) | (tensor >= size)
+        if bool(wrong.any()):
+            place = tuple(wrong.nonzero()[0].tolist())
+            raise ValueError(
+                f"{name} hold {tensor[place].item()} at {place}, expected 0 to {size - 1} for a vocabulary of {size}. "
+                f"Padding is told by the mask and not by a token such as -100: give it any token, e.g. 0."
             )
 
 

@@ -79,7 +79,8 @@ class BoundaryEquilibrium(AdversarialLoss):
     $$L_D=E(x)-k\,E(G(z)),\qquad L_G=E(G(z)),\qquad
     k\leftarrow\mathrm{clip}\bigl(k+\lambda(\gamma\,\overline{E(x)}-\overline{E(G(z))}),0,1\bigr)$$
 
-    The memory is $k$, from 0. Use it with an autoencoder as the critic. A low `gamma` gives sharp samples of little
+    The memory is $k$, from 0. Energies are at least 0, which is not checked: a critic with unbounded scores has no
+    floor to fall to. Use it with an autoencoder as the critic. A low `gamma` gives sharp samples of little
     diversity: the balance, not the data, decides.
 
     Args:

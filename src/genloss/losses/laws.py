@@ -19,6 +19,7 @@ EVERY = "every family"
 """Laws under this name bind every loss."""
 
 _LAWS: dict[str, list[Callable[[Any], str]]] = {}
+_SHAPE_LAWS: set[Callable[[Any], str]] = set()
 
 
 class LawBroken(Exception):
@@ -49,7 +50,7 @@ class LawResult:
         return self.status != "broken"
 
 
-def law(family: str) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
+def law(family: str, *, shape: bool = False) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
     """Registers a law of a family.
 
     The decorated function takes the loss and returns what it measured. It raises `LawBroken` where the law does not
@@ -58,9 +59,12 @@ def law(family: str) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
 
     Args:
         family: the `family` of the losses that it binds, or `EVERY`.
+        shape: whether it is the law on the loss's shape: where it is broken, later laws that raise are skipped.
     """
 
     def register(function: Callable[[Any], str]) -> Callable[[Any], str]:
+        if shape:
+            _SHAPE_LAWS.add(function)
         _LAWS.setdefault(family, []).append(function)
         return function
 
@@ -117,7 +121,12 @@ def check_loss(loss: Loss) -> list[LawResult]:
             f"{', '.join(known)}."
         )
     _check_declared(loss)
-    return [_run(function, loss) for function in (*_LAWS[family], *_LAWS[EVERY])]
+    results: list[LawResult] = []
+    shape_broken = False
+    for function in (*_LAWS[family], *_LAWS[EVERY]):
+        results.append(_run(function, loss, shape_broken))
+        shape_broken |= function in _SHAPE_LAWS and not results[-1].holds
+    return results
 
 
 def _check_declared(loss: Loss) -> None:
@@ -131,7 +140,7 @@ def _check_declared(loss: Loss) -> None:
                 )
 
 
-def _run(function: Callable[[Any], str], loss: Loss) -> LawResult:
+def _run(function: Callable[[Any], str], loss: Loss, shape_broken: bool) -> LawResult:
     name = (function.__doc__ or function.__name__).strip().splitlines()[0].rstrip(".")
     try:
         with torch.enable_grad():
@@ -141,5 +150,8 @@ def _run(function: Callable[[Any], str], loss: Loss) -> LawResult:
     except LawSkipped as skipped:
         return LawResult(name, "skipped", str(skipped))
     except Exception as error:
+        if shape_broken:
+            # What it raises on a wrong shape tells nothing more.
+            return LawResult(name, "skipped", "the shape law is broken")
         # A loss under test may raise anything; a law that cannot be checked does not hold.
         return LawResult(name, "broken", f"raised {type(error).__name__}: {error}")

@@ -87,7 +87,7 @@ def _scores(loss: AdversarialLoss, *shape: int, dtype: torch.dtype = torch.float
 
 def _slopes(values: Tensor, *scores: Tensor) -> tuple[Tensor, ...]:
     """Returns the gradient of the mean in each sample's score, times the batch size."""
-    return tuple(torch.autograd.grad(values.mean() * values.shape[0], scores, allow_unused=False))
+    return tuple(torch.autograd.grad(values.mean() * scores[0].shape[0], scores, allow_unused=False))
 
 
 def _constant(loss: AdversarialLoss, real: float, fake: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -127,7 +127,7 @@ def _probe(loss: AdversarialLoss, setting: Setting) -> dict[str, Tensor]:
     }
 
 
-@law("adversarial")
+@law("adversarial", shape=True)
 def _shape(loss: AdversarialLoss) -> str:
     """Each player's loss is one number a sample, in float32 or better."""
     for shape in ((_BATCH,), (_BATCH, 1), (_BATCH, 1, 2, 2)):

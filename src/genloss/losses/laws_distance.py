@@ -39,7 +39,7 @@ def _probe(loss: SampleDistance, setting: Setting) -> dict[str, Tensor]:
     return {"the distance": value.detach(), "gradient": torch.autograd.grad(value, x)[0]}
 
 
-@law("distance")
+@law("distance", shape=True)
 def returns_one_number(loss: SampleDistance) -> str:
     """Two sets give one finite number in float32 or better."""
     for dtype in (torch.float64, torch.float32, torch.bfloat16):

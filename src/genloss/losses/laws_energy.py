@@ -73,7 +73,7 @@ def _probe(loss: EnergyLoss, setting: Setting) -> dict[str, Tensor]:
     return {"the surrogate": terms.surrogate.detach(), "gradient in the energy": gradient}
 
 
-@law("energy")
+@law("energy", shape=True)
 def returns_one_value_a_sample(loss: EnergyLoss) -> str:
     """Surrogate and parts are finite and have one value a sample."""
     energy = _normal_energy(torch.zeros(()).double(), torch.zeros(()).double())

@@ -88,8 +88,8 @@ def _autocast(loss: Loss) -> str:
 @law(EVERY)
 def _gpu(loss: Loss) -> str:
     """The graphics processor gives what the central processor gives."""
-    exact = _fixed(loss)
     if not torch.cuda.is_available():
         raise LawSkipped("this machine has no GPU that torch can use")
+    exact = _fixed(loss)
     error = _compare("on the GPU", _measure(loss, Setting(device="cuda")), exact, relative=1e-6, absolute=1e-8)
     return f"largest difference {error:.0e}"

@@ -86,7 +86,7 @@ def _probe(penalty: Penalty, setting: Setting) -> dict[str, Tensor]:
     return {"the penalty": values.detach(), "gradient in the critic": torch.cat((inner.flatten(), outer))}
 
 
-@law("penalty")
+@law("penalty", shape=True)
 def _shape(penalty: Penalty) -> str:
     """The penalty is one number a sample, not negative, in float32 or better."""
     for dtype, expected in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):

@@ -49,7 +49,7 @@ def _parameter_probe(penalty: ParameterPenalty, setting: Setting) -> dict[str, T
     return {"the penalty": value.detach(), "gradient": torch.cat([gradient.flatten() for gradient in flat])}
 
 
-@law("parameter_penalty")
+@law("parameter_penalty", shape=True)
 def _parameter_value(penalty: ParameterPenalty) -> str:
     """The penalty is a scalar, not negative, with the derivatives of its value."""
     state = _remembered(penalty)
@@ -102,7 +102,7 @@ def _feature_probe(penalty: FeaturePenalty, setting: Setting) -> dict[str, Tenso
     return {"the penalty": values.detach(), "gradient": torch.autograd.grad(values.sum(), fake)[0]}
 
 
-@law("feature_penalty")
+@law("feature_penalty", shape=True)
 def _feature_value(penalty: FeaturePenalty) -> str:
     """The penalty is one number a batch or a sample, not negative, with the derivatives of its value."""
     real, fake = _features()

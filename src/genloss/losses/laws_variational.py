@@ -65,7 +65,7 @@ def _probe(loss: VariationalLoss, setting: Setting) -> dict[str, Tensor]:
     }
 
 
-@law("variational")
+@law("variational", shape=True)
 def returns_one_value_a_sample(loss: VariationalLoss) -> str:
     """Surrogate, bound and every part are finite and have one value a sample."""
     terms = _run(loss)

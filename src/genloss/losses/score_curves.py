@@ -18,11 +18,14 @@ _MEMORY = 500  # updates that a memory has seen: the weight k of BEGAN then is h
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreCurve:
-    """One role's loss against one score, the other side's score resting at the equilibrium.
+    """One role's loss against one score, the other side's score held at the equilibrium.
+
+    The loss of a pair is the sum of both sides where it splits, so that values hold what the other score adds.
 
     Args:
         role: `discriminator` or `generator`.
         side: whose score moves, `real` or `fake`.
+        other_score: where the other side's score is held.
         scores: increasing.
         values: the loss of one sample at each score.
         gradients: its derivative in the score.
@@ -30,6 +33,7 @@ class ScoreCurve:
 
     role: str
     side: str
+    other_score: float
     scores: tuple[float, ...]
     values: tuple[float, ...]
     gradients: tuple[float, ...]
@@ -81,5 +85,7 @@ def score_curves(loss: AdversarialLoss, points: int = 201) -> list[ScoreCurve]:
         (gradients,) = torch.autograd.grad(values.sum(), scores)
         columns = (tuple(column.detach().flatten().tolist()) for column in (scores, values, gradients))
         found, heights, slopes = columns
-        curves.append(ScoreCurve(role=role, side=side, scores=found, values=heights, gradients=slopes))
+        curves.append(
+            ScoreCurve(role=role, side=side, other_score=centre, scores=found, values=heights, gradients=slopes)
+        )
     return curves

@@ -14,6 +14,7 @@ from genloss.losses._checks import (
     at_least_float32,
     boolean,
     floating,
+    in_vocabulary,
     logits_not_probabilities,
     mask_counts,
     not_empty,
@@ -48,6 +49,7 @@ def check_tokens(logits: Tensor, tokens: Tensor, mask: Tensor) -> None:
             f"expected (batch, length, vocabulary), (batch, length) and (batch, length)."
         )
     mask_counts(mask=mask)
+    in_vocabulary(logits.shape[-1], tokens=tokens)
     logits_not_probabilities(logits=logits)
     rows_not_probabilities(logits=logits)
 
@@ -88,7 +90,8 @@ def sequence_log_prob(logits: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
 
     Raises:
         TypeError: a dtype is wrong.
-        ValueError: shapes do not fit, logits are seen to be probabilities, or (checked on the CPU only) nothing counts.
+        ValueError: shapes do not fit, logits are seen to be probabilities, or (checked on the CPU only) nothing counts
+            or a token is not in the vocabulary.
 
     Example:
         >>> mask = torch.tensor([[True, True, False]])
@@ -150,7 +153,7 @@ class TokenLoss(Loss, ABC):
         Raises:
             TypeError: a dtype is wrong.
             ValueError: shapes do not fit, logits are seen to be probabilities, or (checked on the CPU only) the mask is
-                false everywhere.
+                false everywhere or a token, padding too, is not in the vocabulary.
         """
         check_tokens(logits, targets, mask)
         return self._loss(at_least_float32(logits), targets, mask)
@@ -323,7 +326,7 @@ class ContextLoss(Loss, ABC):
         Raises:
             TypeError: a dtype is wrong.
             ValueError: shapes do not fit, logits are seen to be probabilities, or (checked on the CPU only) the mask is
-                false everywhere.
+                false everywhere or a token, padding too, is not in the vocabulary.
         """
         if logits.ndim != 2 or targets.ndim != 2:
             raise ValueError(

@@ -124,11 +124,14 @@ def choose_loss(recipe: Recipe, dataset: Dataset) -> ChosenLoss:
         # The values in between lie between the two ends, so only these need a look.
         construct(cls, {**_fields(loss), key: schedule.end_value}, "loss")
     written = {key: plain(value) for key, value in _fields(loss).items()} | scheduled
+    # A file is written with its whole path, so that the run finds it from anywhere.
+    name = plain(loss)["name"] if ".py:" in name else name
     return ChosenLoss(loss, schedules, {"name": name, **written}, tuple(fill.notes))
 
 
 def _fields(loss: Any) -> dict[str, Any]:
-    return {f.name: getattr(loss, f.name) for f in dataclasses.fields(loss)}
+    fields = dataclasses.fields(loss) if dataclasses.is_dataclass(loss) else ()
+    return {f.name: getattr(loss, f.name) for f in fields}
 
 
 def _field_schedule(cls: type[Any], key: str, value: dict[str, Any], steps: int) -> Schedule:

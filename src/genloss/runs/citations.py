@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from genloss.bibliography import bibliography, software_entry
-from genloss.errors import InputError, did_you_mean
+from genloss.errors import InputError
 from genloss.losses import Likelihood, Loss, Reference, catalogue
 from genloss.runs.folder import RunFolder
 from genloss.runs.schema import ModelConfig
@@ -97,9 +98,12 @@ def cite_name(name: str) -> list[Citation]:
     found += [_source(kind, name) for kind, known in SOURCES.items() if name in known]
     if not found:
         known = {*catalogue(), *(key for names in SOURCES.values() for key in names)}
+        # So many names lie near anything; a far one would mislead, and all of them are no help.
+        close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
+        hint = f"Did you mean {close[0]!r}?" if close else "`genloss losses` and `genloss data` list names."
         raise InputError(
-            f"{name!r} is neither a run's folder nor the name of a loss, penalty, model, network, data set or metric."
-            f"{did_you_mean(name, known)}"
+            f"{name!r} is neither a run's folder nor the name of a loss, penalty, model, network, data set or metric. "
+            f"{hint}"
         )
     return found
 

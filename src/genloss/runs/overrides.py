@@ -27,9 +27,22 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise InputError(f"{text!r} is not an override; expected key=value, for example train.steps=1000.")
     try:
-        return key, _number(yaml.safe_load(value)) if value.strip() else None
+        content = yaml.safe_load(value) if value.strip() else None
     except yaml.YAMLError as error:
         raise InputError(f"the value of {key} is not YAML: {value!r}; quote it if it holds : or braces.") from error
+    _refuse_glued(content, key)
+    return key, _number(content)
+
+
+def _refuse_glued(content: Any, key: str) -> None:
+    """Raises where a key holds its own value: YAML reads {name:hinge} as the key `name:hinge` of nothing."""
+    for entry in content if isinstance(content, (dict, list)) else ():
+        inner = content[entry] if isinstance(content, dict) else entry
+        if isinstance(content, dict) and inner is None and ":" in str(entry):
+            raise InputError(
+                f"the value of {key} holds {entry!r}; put a space after the colon: {str(entry).replace(':', ': ', 1)}."
+            )
+        _refuse_glued(inner, key)
 
 
 def _number(value: Any) -> Any:

@@ -243,7 +243,8 @@ def _sentence(model: type[BaseModel], error: ValidationError, prefix: str) -> st
     key = ".".join([prefix, *path] if prefix else path) or "the recipe"
     if first["type"] == "extra_forbidden":
         known = _known_keys(model, path[:-1])
-        return f"{key} is not a key of a recipe.{did_you_mean(path[-1], known) if known else ''}"
+        above = key.removesuffix(path[-1])
+        return f"{key} is not a key of a recipe.{did_you_mean(path[-1], known, above) if known else ''}"
     if first["type"] == "missing":
         return f"{key} is missing; a recipe needs it."
     message = first["msg"].removeprefix("Value error, ")

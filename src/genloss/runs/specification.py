@@ -1,14 +1,17 @@
-"""From a name, a mapping or `package.module:Class` to an object of the catalogue and back, checked by its dataclass."""
+"""From a name, a mapping, `package.module:Class` or `FILE.py:Class` to an object of the catalogue and back, checked."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.util
 import inspect
 import os
 import sys
 import typing
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
@@ -40,6 +43,7 @@ LOSS_BASES: dict[str, tuple[type[Loss], ...]] = {
     "vae": (VariationalLoss, VectorQuantised),
     "mmd": (SampleDistance,),
 }
+_ADJECTIVES = ("adversarial", "variational", "quantisation")  # families that are named by one
 PENALTY_BASES: tuple[type[Loss], ...] = (Penalty, ParameterPenalty, FeaturePenalty, Constraint)
 
 
@@ -55,12 +59,16 @@ def to_mapping(specification: Any, key: str) -> dict[str, Any]:
 
 
 def class_of(name: str, bases: tuple[type[Loss], ...], key: str) -> type[Any]:
-    """Returns the catalogue's class of this name in one of the families, or the user's own `package.module:Class`."""
+    """Returns the catalogue's class of this name in one of the families, or the user's own, `package.module:Class` or
+    `FILE.py:Class`.
+    """
     families = [base.family for base in bases]
     if ":" in name:
         found = _imported(name, key)
         if not (inspect.isclass(found) and issubclass(found, bases)):
             raise InputError(f"{key}={name!r} is not a subclass of {_public(bases)}; derive it from there.")
+        if missing := sorted(getattr(found, "__abstractmethods__", ())):
+            raise InputError(f"{key}={name!r} does not write {', '.join(missing)}, which its base class asks for.")
         return found
     for family in families:
         try:
@@ -73,6 +81,7 @@ def class_of(name: str, bases: tuple[type[Loss], ...], key: str) -> type[Any]:
         raise InputError(
             f"{key}={name!r} is of family {catalogue()[name].family}, but {kind} is needed here: {', '.join(known)}."
         )
+    kind += " loss" if families[-1] in _ADJECTIVES else ""
     raise InputError(f"{key}={name!r} is not a known {kind}.{did_you_mean(name, known)}")
 
 
@@ -81,14 +90,39 @@ def _public(bases: tuple[type[Loss], ...]) -> str:
 
 
 def _imported(name: str, key: str) -> Any:
-    module_name, _, attribute = name.partition(":")
+    place, _, attribute = name.rpartition(":")
     try:
+        if place.endswith(".py"):
+            return getattr(_module_of_file(Path(place).resolve()), attribute)
         # A loss of one's own usually lies where the command is called, which a console script does not search.
         if (here := os.getcwd()) not in sys.path:
             sys.path.insert(0, here)
-        return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{key}={name!r} cannot be imported: {error}; expected package.module:Class.") from error
+        return getattr(importlib.import_module(place), attribute)
+    except Exception as error:
+        # Code of one's own may raise anything.
+        raise InputError(
+            f"{key}={name!r} cannot be imported: {error}; expected package.module:Class or FILE.py:Class."
+        ) from error
+
+
+def _module_of_file(path: Path) -> ModuleType:
+    """Imports a file once, under its path: a class in it tells by its module where a run finds it again."""
+    name = str(path)
+    if name in sys.modules:
+        return sys.modules[name]
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None, path
+    assert specification.loader is not None, path
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # dataclasses look their module up
+    if (beside := str(path.parent)) not in sys.path:
+        sys.path.insert(0, beside)
+    try:
+        specification.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def made(specification: Any, bases: tuple[type[Loss], ...], key: str, fill: Fill | None = None) -> Any:
@@ -101,6 +135,11 @@ def made(specification: Any, bases: tuple[type[Loss], ...], key: str, fill: Fill
     name = fields.pop("name")
     if ":" in name and not fields and not inspect.isclass(found := _imported(name, key)):
         if isinstance(found, bases):
+            if not dataclasses.is_dataclass(found):
+                raise InputError(
+                    f"{key}={name!r} is an instance of {type(found).__name__}, which is no dataclass, so that a run "
+                    "could not write its fields down; name the class, or decorate it with @dataclass."
+                )
             return found
         raise InputError(f"{key}={name!r} is a {type(found).__name__}, expected a {_public(bases)}.")
     return construct(class_of(name, bases, key), fields, key, fill)
@@ -110,7 +149,7 @@ def construct(cls: type[T], fields: dict[str, Any], key: str, fill: Fill | None 
     """Makes a frozen dataclass from checked fields; a field that holds another loss is made likewise.
 
     Args:
-        cls: the dataclass.
+        cls: the dataclass; a class that is none has no fields.
         fields: what was given.
         key: how messages call it.
         fill: asked for fields that the data decide; those given come first.
@@ -118,11 +157,13 @@ def construct(cls: type[T], fields: dict[str, Any], key: str, fill: Fill | None 
     Raises:
         InputError: for an unknown field, a wrong type, or a value that the class refuses.
     """
-    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    known = [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
     for field in fields:
         if field not in known:
             hint = did_you_mean(field, known) if known else " It has no fields."
             raise InputError(f"{key}.{field} is not a field of {cls.__name__}.{hint}")
+    if not dataclasses.is_dataclass(cls):
+        return _of_plain_class(cls, key)
     hints = typing.get_type_hints(cls)
     given = {} if fill is None else fill(cls, fields)
     for field, value in fields.items():
@@ -141,6 +182,17 @@ def construct(cls: type[T], fields: dict[str, Any], key: str, fill: Fill | None 
     return checked
 
 
+def _of_plain_class(cls: type[T], key: str) -> T:
+    try:
+        return cls()
+    except Exception as error:
+        # Code of one's own may raise anything.
+        raise InputError(
+            f"{key}: {cls.__name__}() raised {type(error).__name__}: {error}; a class with fields is a @dataclass "
+            "whose fields have defaults."
+        ) from error
+
+
 def _loss_bases(hint: Any) -> tuple[type[Loss], ...]:
     """Returns the classes of the catalogue among the types that a field takes."""
     candidates = typing.get_args(hint) or (hint,)
@@ -155,9 +207,9 @@ def plain(value: Any) -> Any:
         >>> plain(EnergyDistance())
         {'name': 'energy_distance', 'estimator': 'unbiased'}
     """
-    if isinstance(value, Loss) and dataclasses.is_dataclass(value):
-        fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"name": _name_of(type(value)), **fields}
+    if isinstance(value, Loss):
+        names: list[str] = [f.name for f in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
+        return {"name": _name_of(type(value)), **{name: plain(getattr(value, name)) for name in names}}
     return [plain(entry) for entry in value] if isinstance(value, tuple) else value
 
 
