@@ -99,7 +99,7 @@ def test_a_preset_and_all_that_it_sets_is_listed():
         (["loss=hinge,minimax,wassersten"], "variant 'wassersten'.*Did you mean 'wasserstein'"),
         (["loss=hinge,elbo"], "variant 'elbo'.*family variational"),
         (["loss=hinge,minimax+r9"], r"variant 'minimax\+r9'"),
-        (["train.stepps=1,2"], "variant 'train.stepps=1'.*Did you mean 'steps'"),
+        (["train.stepps=1,2"], "variant 'train.stepps=1'.*Did you mean 'train.steps'"),
         (["model=gan,vae", "loss=hinge,minimax"], "variant 'vae / hinge'"),
         (["loss=hinge,{name: hinge}"], "same recipe"),
         (["train.steps=20000,10"], None),
