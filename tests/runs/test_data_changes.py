@@ -13,7 +13,7 @@ from genloss.runs.fingerprint import data_changes, fingerprint
 from genloss.runs.folder import RunFolder
 from genloss.runs.recipes import read_recipe
 from genloss.runs.sampling import evaluate_run, sample_run
-from tests.runs.test_faults import OVERRIDES
+from tests.runs.tiny_data import TINY_RUN
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def table_run(tmp_path, monkeypatch):
     table = tmp_path / "t.csv"
     table.write_text("a,b\n" + "".join(f"{i % 7},{i * i % 11}\n" for i in range(120)))
     monkeypatch.chdir(tmp_path)
-    overrides = [entry for entry in OVERRIDES if entry != "data=digits"]
+    overrides = [entry for entry in TINY_RUN if entry != "data=digits"]
     return train_run(read_recipe("ring_gan", [*overrides, "data.path=t.csv"])[0]).folder.resolve(), table
 
 
@@ -37,7 +37,7 @@ def test_a_run_is_opened_from_any_folder(table_run, tmp_path, monkeypatch):
 
 
 def test_a_known_name_stays_a_name():
-    recipe = build(read_recipe("ring_gan", OVERRIDES)[0]).recipe
+    recipe = build(read_recipe("ring_gan", TINY_RUN)[0]).recipe
     assert (recipe.data.name, recipe.data.path) == ("digits", None)
 
 

@@ -11,20 +11,10 @@ from genloss.runs.execute import resume_run, train_run
 from genloss.runs.folder import RunFolder
 from genloss.runs.recipes import read_recipe
 from genloss.runs.sampling import open_run
+from tests.runs.tiny_data import TINY_RUN
 from tests.training.test_storage import Faults
 
-OVERRIDES = [
-    "train.steps=2",
-    "train.batch_size=8",
-    "train.checkpoint_every=1",
-    "evaluation.every=2",
-    "evaluation.samples=10",
-    "model.network.width=4",
-    "model.network.depth=1",
-    "data=digits",
-    "evaluation.metric=mmd2",
-    "evaluation.grid=4",
-]
+OVERRIDES = [*TINY_RUN, "train.checkpoint_every=1"]
 
 
 @pytest.fixture(scope="module")

@@ -14,23 +14,12 @@ from genloss.runs.folder import RunFolder
 from genloss.runs.recipes import read_recipe
 from genloss.runs.sampling import open_run
 from genloss.training.checkpoint import save_checkpoint
-
-OVERRIDES = [
-    "train.steps=2",
-    "train.batch_size=8",
-    "evaluation.every=2",
-    "evaluation.samples=10",
-    "model.network.width=4",
-    "model.network.depth=1",
-    "data=digits",
-    "evaluation.metric=mmd2",
-    "evaluation.grid=4",
-]
+from tests.runs.tiny_data import TINY_RUN
 
 
 def test_divergence_before_the_first_checkpoint_is_not_told_to_be_resumed(tmp_path):
     overrides = ["train.optimizer=sgd", "train.learning_rate=1e30", "loss=least_squares"]
-    outcome = train_run(read_recipe("ring_gan", [*OVERRIDES, *overrides, f"runs_dir={tmp_path}"])[0])
+    outcome = train_run(read_recipe("ring_gan", [*TINY_RUN, *overrides, f"runs_dir={tmp_path}"])[0])
     assert outcome.status == "diverged"
     assert RunFolder(outcome.folder).saved() == []
     with pytest.raises(InputError, match=r"no checkpoint 'last'; it diverged before the first one; train a new run"):
@@ -38,7 +27,7 @@ def test_divergence_before_the_first_checkpoint_is_not_told_to_be_resumed(tmp_pa
 
 
 def test_an_unknown_checkpoint_is_answered_with_those_there_are(tmp_path):
-    folder = train_run(read_recipe("ring_gan", [*OVERRIDES, f"runs_dir={tmp_path}"])[0]).folder
+    folder = train_run(read_recipe("ring_gan", [*TINY_RUN, f"runs_dir={tmp_path}"])[0]).folder
     with pytest.raises(InputError, match=r"no checkpoint 'foo'; it has best and last\.$"):
         open_run(folder, "foo")
 
@@ -48,7 +37,7 @@ def test_of_checkpoints_whose_metric_ties_the_later_is_best(tmp_path, monkeypatc
         return {"mmd2": MetricValue(name="mmd2", value=1.0, n=10, signature="", higher_is_better=False)}
 
     monkeypatch.setattr(Evaluator, "quick", tie)
-    overrides = [*OVERRIDES, "evaluation.every=1", f"runs_dir={tmp_path}"]
+    overrides = [*TINY_RUN, "evaluation.every=1", f"runs_dir={tmp_path}"]
     folder = train_run(read_recipe("ring_gan", overrides)[0]).folder
     assert open_run(folder)[2] == "best (turn 2)"
 
@@ -63,7 +52,7 @@ def test_a_second_interrupt_waits_for_the_save(tmp_path, monkeypatch):
         return save_checkpoint(*arguments, **options)
 
     heard = []
-    overrides = [*OVERRIDES, "train.steps=9", "evaluation.every=9", f"runs_dir={tmp_path}"]
+    overrides = [*TINY_RUN, "train.steps=9", "evaluation.every=9", f"runs_dir={tmp_path}"]
     with monkeypatch.context() as patch:
         patch.setattr("genloss.runs.execute.save_checkpoint", second)
         with pytest.raises(KeyboardInterrupt):
@@ -78,7 +67,7 @@ def test_a_second_interrupt_waits_for_the_save(tmp_path, monkeypatch):
 
 
 def test_resuming_without_a_checkpoint_says_that_the_run_begins_again(tmp_path):
-    folder = train_run(read_recipe("ring_gan", [*OVERRIDES, f"runs_dir={tmp_path}"])[0]).folder
+    folder = train_run(read_recipe("ring_gan", [*TINY_RUN, f"runs_dir={tmp_path}"])[0]).folder
     shutil.rmtree(folder / "checkpoints")
     heard = []
     resume_run(folder, say=heard.append)

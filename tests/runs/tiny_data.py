@@ -1,10 +1,22 @@
-"""Real files of the named formats, a few kilobytes of them."""
+"""Real files of the named formats, a few kilobytes of them, and the smallest run."""
 
 import gzip
 import struct
 
 import numpy as np
 from PIL import Image
+
+TINY_RUN = [
+    "train.steps=2",
+    "train.batch_size=8",
+    "evaluation.every=2",
+    "evaluation.samples=10",
+    "model.network.width=4",
+    "model.network.depth=1",
+    "data=digits",
+    "evaluation.metric=mmd2",
+    "evaluation.grid=4",
+]
 
 
 def write_idx(folder, train, test):

@@ -10,6 +10,7 @@ from genloss.losses import R1, GradientPenalty, LeastSquares, RelativisticPaired
 from genloss.protocols import CheckpointSaved, Diverged, Evaluated, Finished, StepDone, TurnDone
 from genloss.training.batches import BatchStream
 from genloss.training.checkpoint import load_checkpoint, save_checkpoint
+from genloss.training.history import History
 from genloss.training.loop import Hooks, Timetable, train
 from genloss.training.randomness import spawn, stream
 from tests.training.tiny import cloud, make_state
@@ -61,6 +62,16 @@ def test_statistics_are_means_over_the_turns_between():
         if isinstance(event, TurnDone) and event.statistics:
             means.append(event.statistics["generator/loss"])
     assert means == pytest.approx([sum(values[:3]) / 3, sum(values[3:]) / 3])
+
+
+def test_statistics_keep_their_precision_beside_one_of_the_networks():
+    history = History()
+    for turn in range(1, 101):  # more than a store holds at first
+        loss = torch.tensor(1.0 + turn / 1024)
+        history.append(turn, "generator", {"score": torch.tensor(0.5, dtype=torch.bfloat16), "loss": loss})
+    assert history.drain()["generator/loss"] == pytest.approx(1.0 + 50.5 / 1024, abs=1e-6)
+    history.append(101, "generator", {"score": torch.tensor(0.5), "loss": torch.tensor(torch.nan)})
+    assert history.first_fault().tensor == "loss"
 
 
 @pytest.mark.parametrize("penalties", [(), (R1(),), (GradientPenalty(),)])

@@ -53,8 +53,10 @@ def check_plan(plan: Plan) -> dict[str, Any]:
     for variant in plan.variants:
         try:
             built, evaluator = _build(plan, variant)
-        except (InputError, ValueError, TypeError, RuntimeError) as error:
+        except InputError as error:
             raise InputError(f"variant {variant.name!r}: {error}") from error
+        except Exception as error:  # whatever a loss of the user's own raises
+            raise InputError(f"variant {variant.name!r}: {type(error).__name__}: {error}") from error
         parameters[variant.name] = dict(built.state.model.description())
         first = first or (built, evaluator)
     assert first is not None

@@ -15,8 +15,10 @@ from genloss.losses.laws import LawBroken, LawSkipped
 __all__ = [
     "PROBES",
     "Setting",
+    "couples_as_declared",
     "derivatives_agree",
     "descend",
+    "falls",
     "finite",
     "memory_is_sound",
     "number",
@@ -24,6 +26,8 @@ __all__ = [
     "same",
     "seeded",
 ]
+
+_REMAINS = 0.2  # of a penalty, after a descent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +137,28 @@ def descend(
     for leaf in leaves:
         leaf.grad = None
     return first, compute().item()
+
+
+def falls(compute: Callable[[], Tensor], leaves: list[Tensor]) -> str:
+    """Returns a message; raises LawBroken where a descent leaves too much of a penalty."""
+    first, last = descend(compute, leaves, rate=0.05, steps=300)
+    if not abs(last) < _REMAINS * first:
+        raise LawBroken(
+            f"300 steps down its gradient take it from {first:.4g} to {last:.4g}, expected less than "
+            f"{_REMAINS * first:.4g}."
+        )
+    return f"from {first:.4g} to {last:.4g}"
+
+
+def couples_as_declared(what: str, before: Tensor, after: Tensor, declared: bool) -> str:
+    """Returns a message; raises LawBroken where one sample's value moves with the others and that is not declared."""
+    change = (before - after).abs().item()
+    if (change > 1e-9) != declared:
+        raise LawBroken(
+            f"the first sample's {what} is {number(before)}, and {number(after)} when only the other samples change; "
+            f"couples_batch is {declared}."
+        )
+    return f"change {change:.1e} when the others change"
 
 
 def memory_is_sound(start: dict[str, Tensor], update: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> str:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from genloss.losses._law_tools import Setting, finite, number, probe, seeded
+from genloss.losses._law_tools import Setting, couples_as_declared, finite, number, probe, seeded
 from genloss.losses.energy import EnergyLoss, EnergyTerms, NormalNoise
 from genloss.losses.laws import LawBroken, law
 from genloss.losses.samplers import Energy, Langevin
@@ -132,13 +132,7 @@ def declares_what_couples_the_batch(loss: EnergyLoss) -> str:
         loss(energy, data, rng=seeded(2), sampler=_SAMPLER, noise=noise, state=state).surrogate[0]
         for data in (real, others)
     )
-    change = (before - after).abs().item()
-    if (change > 1e-9) != loss.couples_batch:
-        raise LawBroken(
-            f"the first sample's loss is {number(before)}, and {number(after)} when only the other samples change; "
-            f"couples_batch is {loss.couples_batch}."
-        )
-    return f"change {change:.1e} when the others change"
+    return couples_as_declared("loss", before, after, loss.couples_batch)
 
 
 @law("energy")

@@ -10,7 +10,7 @@ from torch import Tensor
 from genloss.losses._law_tools import (
     Setting,
     derivatives_agree,
-    descend,
+    falls,
     finite,
     memory_is_sound,
     number,
@@ -25,7 +25,6 @@ __all__: list[str] = []
 
 _BATCH = 4
 _SHAPES = ((3, 4), (5, 2, 2), (3,))
-_REMAINS = 0.2  # of a penalty, after a descent
 
 
 def _weights() -> list[Tensor]:
@@ -73,7 +72,7 @@ def _parameter_optimum(penalty: ParameterPenalty) -> str:
     for gradient in torch.autograd.grad(penalty(zeros, state=state), zeros, allow_unused=True):
         if gradient is not None:
             finite("at parameters of 0 the gradient is", gradient)
-    return _falls(lambda: penalty(weights, state=state), weights)
+    return falls(lambda: penalty(weights, state=state), weights)
 
 
 @law("parameter_penalty")
@@ -139,18 +138,7 @@ def _feature_order(penalty: FeaturePenalty) -> str:
 def _feature_optimum(penalty: FeaturePenalty) -> str:
     """Descending it lowers it towards 0."""
     real, fake = _features()
-    return _falls(lambda: penalty(real, fake).mean(), [fake.requires_grad_()])
-
-
-def _falls(compute: Callable[[], Tensor], leaves: list[Tensor]) -> str:
-    """Returns a message; raises LawBroken where a descent leaves too much of a penalty."""
-    first, last = descend(compute, leaves, rate=0.05, steps=300)
-    if not abs(last) < _REMAINS * first:
-        raise LawBroken(
-            f"300 steps down its gradient take it from {first:.4g} to {last:.4g}, expected less than "
-            f"{_REMAINS * first:.4g}."
-        )
-    return f"from {first:.4g} to {last:.4g}"
+    return falls(lambda: penalty(real, fake).mean(), [fake.requires_grad_()])
 
 
 @probe("constraint")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 
-from genloss.losses import Bernoulli, Likelihood
+from genloss.losses import Bernoulli, Likelihood, VariationalTerms
 from genloss.models.base import GenerativeModel
+from genloss.models.terms import Terms
 
-__all__ = ["DecodingModel"]
+__all__ = ["DecodingModel", "variational_terms"]
 
 
 class DecodingModel(GenerativeModel):
@@ -48,3 +51,21 @@ class DecodingModel(GenerativeModel):
         """Returns the decoder's mean for latents `(batch, dim)`."""
         mean: Tensor = self.likelihood.mean(self._parameters_at(z))
         return mean * (self.high - self.low) + self.low
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """Returns the code of data `(batch, *shape)` at which it is reconstructed, `(batch, dim)`."""
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Returns the decoder's mean at the code of `x`."""
+        return self.decode(self.encode(x))
+
+
+def variational_terms(result: VariationalTerms) -> Terms:
+    """Returns what a variational loss minimises, its parts and its bound noted beside it."""
+    terms = Terms()
+    for name, part in result.parts.items():
+        terms.note(name, part)
+    terms.note("bound", result.bound)
+    terms.add("loss", result.surrogate)
+    return terms

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from genloss.errors import InputError
 from genloss.losses import Likelihood, Quantised, VariationalTerms, VectorQuantised
 from genloss.models.base import Player, Streams
-from genloss.models.decoding import DecodingModel
+from genloss.models.decoding import DecodingModel, variational_terms
 from genloss.models.restraints import Restraint
 from genloss.models.terms import Memory, Terms
 
@@ -99,12 +99,7 @@ class QuantisedVAE(DecodingModel):
         latents, quantised, result = self._quantised(x)
         state = self.codebook.memory.state()
         self.codebook.memory.replace(self.loss.next_state(state, latents, quantised.indices))
-        terms = Terms()
-        for name, part in result.parts.items():
-            terms.note(name, part)
-        terms.note("bound", result.bound)
-        terms.add("loss", result.surrogate)
-        return terms
+        return variational_terms(result)
 
     def _quantised(self, x: Tensor) -> tuple[Tensor, Quantised, VariationalTerms]:
         codes = self.codebook.codes
@@ -120,10 +115,6 @@ class QuantisedVAE(DecodingModel):
     def encode(self, x: Tensor) -> Tensor:
         """Returns the codes of `x`, `(batch, positions * dim)`."""
         return self._quantised(x)[1].codes.flatten(1)
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Returns the decoder's mean at the codes of `x`."""
-        return self.decode(self.encode(x))
 
     def sample(self, n: int, *, rng: torch.Generator) -> Tensor:
         """Draws codes uniformly and returns the decoder's means `(n, *shape)`."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from genloss.losses import ELBO, DiagonalNormal, Likelihood, VariationalLoss
 from genloss.models.base import Player, Streams
-from genloss.models.decoding import DecodingModel
+from genloss.models.decoding import DecodingModel, variational_terms
 from genloss.models.prior import Prior
 from genloss.models.restraints import Restraint
 from genloss.models.terms import Terms
@@ -64,12 +64,7 @@ class VAE(DecodingModel):
     def _losses(self, player: str, x: Tensor, streams: Streams, turn: int) -> Terms:
         posterior, u, log_likelihood = self._infer(x, streams.noise, self.loss.samples)
         result = self.loss(posterior, DiagonalNormal.standard_like(posterior), u, log_likelihood, rng=streams.penalty)
-        terms = Terms()
-        for name, part in result.parts.items():
-            terms.note(name, part)
-        terms.note("bound", result.bound)
-        terms.add("loss", result.surrogate)
-        return terms
+        return variational_terms(result)
 
     def _infer(self, x: Tensor, rng: torch.Generator, samples: int) -> tuple[DiagonalNormal, Tensor, Tensor]:
         mean, log_variance = self.encoder(x)
@@ -91,10 +86,6 @@ class VAE(DecodingModel):
         """Returns the posterior means in the space of the prior, `(batch, latent)`, in float32 or better."""
         mean: Tensor = self.encoder(x)[0]
         return self.prior.transform(mean.to(torch.promote_types(mean.dtype, torch.float32)))
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Returns the decoder's mean at the posterior's mean."""
-        return self.decode(self.encode(x))
 
     def sample(self, n: int, *, rng: torch.Generator) -> Tensor:
         """Draws `n` latents from the prior and returns the decoder's means `(n, *shape)`.

@@ -167,10 +167,6 @@ def _try_losses(state: TrainingState, recipe: Recipe) -> None:
                 model.losses(player.name, x, streams, 0)  # all penalties are due in turn 0
     except (TypeError, WorkError) as error:
         raise InputError(f"the losses of this recipe cannot be computed: {error.__cause__ or error}") from error
-    except (ValueError, RuntimeError):
-        raise
-    except Exception:
-        return  # a fault in a loss of the user's own: the run will show it, with its traceback
 
 
 def _training(module: nn.Module, config: PlayerConfig, steps: int) -> PlayerTraining:

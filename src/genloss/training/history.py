@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import torch
@@ -29,19 +30,22 @@ class History:
     def append(self, turn: int, player: str, values: dict[str, Tensor]) -> None:
         """Keeps the scalars of one update; norms of named gradients have names that begin with `gradient of`."""
         names = tuple(values)
-        row = self._free_row((player, *names), next(iter(values.values())))
-        torch.stack(list(values.values()), out=row)
+        scalars = list(values.values())
+        row = self._free_row((player, *names), scalars)
+        torch.stack(scalars, out=row)
         self._rows.append((turn, player, names, row))
 
-    def _free_row(self, key: tuple[str, ...], like: Tensor) -> Tensor:
-        """Returns a row of a store that outlives the reports.
+    def _free_row(self, key: tuple[str, ...], scalars: list[Tensor]) -> Tensor:
+        """Returns a row of a store that outlives the reports, in float32 or better whatever the networks compute in.
 
         A scalar kept by itself would pin the end of the heap between two updates, and the heap would grow around it.
         """
         used = self._used.get(key, 0)
         store = self._stores.get(key)
         if store is None or used == len(store):
-            store = self._stores[key] = like.new_empty(max(64, 2 * used), len(key) - 1)
+            dtype = reduce(torch.promote_types, (scalar.dtype for scalar in scalars), torch.float32)
+            store = scalars[0].new_empty(max(64, 2 * used), len(scalars), dtype=dtype)
+            self._stores[key] = store
             used = 0
         self._used[key] = used + 1
         return store[used]
