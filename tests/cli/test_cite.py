@@ -131,12 +131,15 @@ def test_a_run_cites_exactly_what_it_used(tmp_path):
         "evaluation.grid=4",
     ]
     choices = ["loss=hinge", "penalties=[{name: r1, weight: 1}]", f"runs_dir={tmp_path}"]
+    choices += ["model.critic={name: mlp, width: 8, norm: layer, minibatch_discrimination: true}"]
     run = last_json(command("train", "digits_gan", *tiny, *choices, "--json"))["run"]
     found = last_json(command("cite", run, "--json"))
     used = {(use["kind"], use["name"]) for use in found["used"]}
     assert used == {
         ("model", "gan"),
         ("network", "mlp"),
+        ("network", "layer"),
+        ("network", "minibatch_discrimination"),
         ("loss", "hinge"),
         ("loss", "r1"),
         ("data", "digits"),
@@ -145,6 +148,8 @@ def test_a_run_cites_exactly_what_it_used(tmp_path):
     assert set(found["entries"]) == {
         "genloss",
         "goodfellow2014generative",
+        "ba2016layer",
+        "salimans2016improved",
         *(reference.key for reference in catalogue()["hinge"].card.references),
         *(reference.key for reference in catalogue()["r1"].card.references),
         "alpaydin1998optical",

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
 
 from genloss.errors import InputError, did_you_mean
 from genloss.losses import Loss
+from genloss.runs import specification
 
 __all__ = ["load_loss"]
 
@@ -30,48 +27,26 @@ def load_loss(target: str) -> Loss:
     place, _, name = target.rpartition(":")
     if not place or Path(target).is_file():
         place, name = target, ""
-    if place.endswith(".py") or Path(place).exists():
-        module = _imported(place, lambda: _import_file(Path(place)))
-    elif name:
-        module = _imported(place, lambda: _import_module(place))
-    else:
-        raise InputError(f"there is no file {target!r}; {_FORMS}.")
+    is_file = Path(place).is_file()
+    if not is_file and (place.endswith(".py") or not name):
+        raise InputError(f"there is no file {place!r}; {_FORMS}.")
+    if is_file and not place.endswith(".py"):
+        raise InputError(f"{place!r} is not a Python file; {_FORMS}.")
+    module = _imported(place)
     found = _named(module, name, place) if name else _only(module, place)
     return _instance(found) if isinstance(found, type) else found
 
 
-def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise InputError(f"there is no file {str(path)!r}; {_FORMS}.")
-    specification = importlib.util.spec_from_file_location(f"own_loss_{path.stem}", path)
-    if specification is None or specification.loader is None:
-        raise InputError(f"{str(path)!r} is not a Python file; {_FORMS}.")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[module.__name__] = module  # dataclasses look their module up
-    # The file may import what lies beside it.
-    sys.path.insert(0, str(path.resolve().parent))
-    specification.loader.exec_module(module)
-    return module
-
-
-def _import_module(name: str) -> ModuleType:
-    # A console script does not search the folder where it is called.
-    sys.path.insert(0, str(Path.cwd()))
-    return importlib.import_module(name)
-
-
-def _imported(place: str, load: Callable[[], ModuleType]) -> ModuleType:
+def _imported(place: str) -> ModuleType:
     try:
-        return load()
-    except InputError:
-        raise
+        return specification.own_module(place)
     except (Exception, SystemExit) as error:
         # Code of one's own may raise anything.
         if isinstance(error, SyntaxError) and error.filename is not None:
             where = f"{error.filename}, line {error.lineno}"
         else:
             frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
-            own = [frame for frame in frames if frame.filename != __file__]
+            own = [frame for frame in frames if frame.filename not in (__file__, specification.__file__)]
             where = f"{own[-1].filename}, line {own[-1].lineno}" if own else "before its first line"
         raise InputError(
             f"{place!r} cannot be imported: {type(error).__name__}: {_first_line(error)} ({where}); mend it there, and "

@@ -36,6 +36,11 @@ SOURCES: dict[str, dict[str, tuple[str, ...]]] = {
         "spectral_norm": ("miyato2018spectral",),
         "autoencoder": ("zhao2017energy",),
         "two_layer": ("qiu2020neural",),
+        "minibatch_discrimination": ("salimans2016improved",),
+        "batch": ("ioffe2015batch",),
+        "layer": ("ba2016layer",),
+        "instance": ("ulyanov2016instance",),
+        "virtual_batch": ("salimans2016improved",),
     },
     "data": {
         "mnist": ("lecun1998gradient",),
@@ -172,8 +177,9 @@ def _networks(model: ModelConfig) -> Iterator[str]:
         if network is not None:
             fields = to_mapping({"name": "mlp", **network} if isinstance(network, dict) else network, "model.network")
             yield fields["name"]
-            if fields.get("spectral_norm"):
-                yield "spectral_norm"
+            yield from (layer for layer in ("spectral_norm", "minibatch_discrimination") if fields.get(layer))
+            if fields.get("norm", "none") != "none":
+                yield fields["norm"]
 
 
 def _from_card(key: str, reference: Reference | None) -> str:

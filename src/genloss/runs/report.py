@@ -51,17 +51,21 @@ def write_run_report(folder: RunFolder, recipe: Recipe) -> Path:
     evaluated = [event for event in folder.events() if event["event"] == "evaluated"]
     # A metric may be missing from an evaluation that it does not apply to: the spread of modes before any is hit.
     names = list(dict.fromkeys(key for event in evaluated for key in event if key not in ("event", "turn", "best")))
+    best = max((event["turn"] for event in evaluated if event["best"]), default=None)  # each was the best so far
     rows = [
         [
             str(event["turn"]),
             *(f"{event[n]:.5g}" if n in event else "-" for n in names),
-            "best" if event["best"] else "",
+            "best" if event["turn"] == best else "",
         ]
         for event in evaluated
     ]
     samples = sorted((folder.path / "samples").glob("turn-*.png"))
     shown = samples if len(samples) <= 6 else [samples[round(i * (len(samples) - 1) / 5)] for i in range(6)]
-    pictures = [embedded_image(path, f"generated, {path.stem.replace('-', ' ')}, the same noise") for path in shown]
+    pictures = [
+        embedded_image(path, f"generated, turn {int(path.stem.removeprefix('turn-'))}, the same noise")
+        for path in shown
+    ]
     real = folder.path / "samples" / "real.png"
     pictures += [embedded_image(real, "real data")] if real.is_file() else []
     plots = [embedded_image(path, path.stem) for path in sorted((folder.path / "plots").glob("*.png"))]

@@ -31,7 +31,17 @@ from genloss.losses import (
     find_loss,
 )
 
-__all__ = ["DEFAULT_LOSS", "LOSS_BASES", "PENALTY_BASES", "class_of", "construct", "made", "plain", "to_mapping"]
+__all__ = [
+    "DEFAULT_LOSS",
+    "LOSS_BASES",
+    "PENALTY_BASES",
+    "class_of",
+    "construct",
+    "made",
+    "own_module",
+    "plain",
+    "to_mapping",
+]
 
 T = TypeVar("T")
 Fill = Callable[[type[Any], dict[str, Any]], dict[str, Any]]
@@ -92,17 +102,22 @@ def _public(bases: tuple[type[Loss], ...]) -> str:
 def _imported(name: str, key: str) -> Any:
     place, _, attribute = name.rpartition(":")
     try:
-        if place.endswith(".py"):
-            return getattr(_module_of_file(Path(place).resolve()), attribute)
-        # A loss of one's own usually lies where the command is called, which a console script does not search.
-        if (here := os.getcwd()) not in sys.path:
-            sys.path.insert(0, here)
-        return getattr(importlib.import_module(place), attribute)
+        return getattr(own_module(place), attribute)
     except Exception as error:
         # Code of one's own may raise anything.
         raise InputError(
             f"{key}={name!r} cannot be imported: {error}; expected package.module:Class or FILE.py:Class."
         ) from error
+
+
+def own_module(place: str) -> ModuleType:
+    """Imports `FILE.py` or `package.module`; whatever its code raises comes through."""
+    if place.endswith(".py"):
+        return _module_of_file(Path(place).resolve())
+    # A loss of one's own usually lies where the command is called, which a console script does not search.
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+    return importlib.import_module(place)
 
 
 def _module_of_file(path: Path) -> ModuleType:
