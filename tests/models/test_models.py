@@ -67,6 +67,28 @@ def vae(likelihood, shape=(2,), value_range=(0.0, 1.0), loss=None):
     return VAE(encoder, decoder, loss or ELBO(), likelihood, Prior("normal", 3), value_range=value_range)
 
 
+def test_a_turn_generates_its_fakes_once():
+    model, x, drawn = gan(), torch.randn(6, 2), streams()
+    model.generator.requires_grad_(False)  # as while the critic moves
+    model.losses("discriminator", x, drawn, 1)
+    assert not any(p.requires_grad for p in model.generator.parameters())
+    model.generator.requires_grad_(True)
+    position = drawn.noise.get_state()
+    shared = torch.autograd.grad(model.losses("generator", x, drawn, 1).total(), list(model.generator.parameters()))
+    assert torch.equal(drawn.noise.get_state(), position)
+    fresh = torch.autograd.grad(model.losses("generator", x, streams(), 1).total(), list(model.generator.parameters()))
+    assert all(torch.equal(one, other) for one, other in zip(shared, fresh, strict=True))  # the same first noise
+
+
+@pytest.mark.parametrize(("turn", "size"), [(2, 6), (1, 4)])
+def test_fakes_of_another_turn_or_size_are_not_used_again(turn, size):
+    model, drawn = gan(), streams()
+    model.losses("discriminator", torch.randn(6, 2), drawn, 1)
+    position = drawn.noise.get_state()
+    model.losses("generator", torch.randn(size, 2), drawn, turn).total().backward()
+    assert not torch.equal(drawn.noise.get_state(), position)
+
+
 def test_terms_weigh_means_once():
     terms = Terms()
     terms.add("loss", torch.tensor([1.0, 3.0]))

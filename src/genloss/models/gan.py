@@ -33,10 +33,19 @@ class _Scored(NamedTuple):
     fake_scores: Tensor
 
 
+class _Generated(NamedTuple):
+    """Latents, what the generator made of them, and in which turn."""
+
+    turn: int
+    z: Tensor
+    samples: Tensor
+
+
 class GAN(GenerativeModel):
     r"""A generator $G$ and a critic $D$ that minimise the two sides of one adversarial loss in turn.
 
-    The critic moves on detached fakes, the generator through a frozen critic. With `Wasserstein`, `WeightClip(0.01)`,
+    The critic moves on detached fakes, the generator through a frozen critic, on the fakes of the critic's last update
+    in the same turn: they are generated once. With `Wasserstein`, `WeightClip(0.01)`,
     RMSProp and 5 critic updates a turn it is algorithm 13.2 of NNDL.
 
     Penalties on samples go to the critic. One on latents (`LatentConsistency`) goes to the critic, or, named with
@@ -89,6 +98,7 @@ class GAN(GenerativeModel):
         self.unrolling = unrolling
         self.memory = Memory(loss.init_state())
         self._one_pass = not couples_batch(discriminator)
+        self._generated: _Generated | None = None
         self._set_players((Player("discriminator", "discriminator"), Player("generator", "generator")), penalties)
 
     def _check_restraint(self, restraint: Restraint, player: str) -> None:
@@ -121,8 +131,7 @@ class GAN(GenerativeModel):
         return self._discriminator_terms(x, streams, turn)
 
     def _generator_terms(self, x: Tensor, streams: Streams, turn: int) -> Terms:
-        z = self.prior.draw(len(x), streams.noise)
-        generated = self.generator(z)
+        z, generated = self._take_generated(len(x), turn) or self._generate(len(x), streams)
         real, fake = self._pack(x), self._pack(generated)
         due = self.restraints_of("generator").due(turn)
         on_features = [applied for applied in due if isinstance(applied.penalty, FeaturePenalty)]
@@ -171,9 +180,9 @@ class GAN(GenerativeModel):
             return unrolled(self.discriminator, critic_loss, self.unrolling)
 
     def _discriminator_terms(self, x: Tensor, streams: Streams, turn: int) -> Terms:
-        z = self.prior.draw(len(x), streams.noise)
-        with torch.no_grad():
-            fake = self.generator(z).to(x.dtype)
+        z, generated = self._generate(len(x), streams)
+        self._generated = _Generated(turn, z, generated)
+        fake = generated.detach().to(x.dtype)
         own = self.restraints_of("discriminator")
         due = [(applied, applied.penalty) for applied in own.due(turn) if isinstance(applied.penalty, Penalty)]
         points = {point for _, penalty in due if penalty.space == "samples" for point in penalty.points}
@@ -189,6 +198,22 @@ class GAN(GenerativeModel):
             _add(terms, applied, self._penalise(penalty, scored, z, streams, memory.state()))
             memory.replace(penalty.next_state(memory.state(), scored.real_scores, scored.fake_scores))
         return terms
+
+    def _generate(self, n: int, streams: Streams) -> tuple[Tensor, Tensor]:
+        """Returns latents and samples; gradients reach the generator, even if it is frozen while the critic moves."""
+        z = self.prior.draw(n, streams.noise)
+        frozen = [parameter for parameter in self.generator.parameters() if not parameter.requires_grad]
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        samples = self.generator(z)
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        return z, samples
+
+    def _take_generated(self, n: int, turn: int) -> tuple[Tensor, Tensor] | None:
+        """Returns what the critic saw last in this turn, once: after its own update the generator would differ."""
+        last, self._generated = self._generated, None
+        return (last.z, last.samples) if last is not None and last.turn == turn and len(last.z) == n else None
 
     def _penalise(
         self, penalty: Penalty, scored: _Scored, z: Tensor, streams: Streams, state: Mapping[str, Tensor]
