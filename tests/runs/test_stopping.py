@@ -2,6 +2,8 @@
 
 import shutil
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -72,3 +74,18 @@ def test_resuming_without_a_checkpoint_says_that_the_run_begins_again(tmp_path):
     heard = []
     resume_run(folder, say=heard.append)
     assert heard == ["there is no checkpoint yet: the run begins again from turn 0"]
+
+
+def test_a_run_in_training_cannot_be_trained_by_another_process(tmp_path):
+    answers = []
+
+    def resume_meanwhile(event):
+        if isinstance(event, TurnDone) and event.turn == 2:
+            command = [sys.executable, "-m", "genloss", "resume", str(next(tmp_path.glob("ring_gan-*")))]
+            answers.append(subprocess.run(command, capture_output=True, text=True, check=False))
+
+    overrides = [*TINY_RUN, f"runs_dir={tmp_path}"]
+    outcome = train_run(read_recipe("ring_gan", overrides)[0], tell=lambda built, folder: [resume_meanwhile])
+    assert answers[0].returncode == 2
+    assert "is being trained by another process" in " ".join(answers[0].stderr.split())
+    assert resume_run(outcome.folder).status == "finished"

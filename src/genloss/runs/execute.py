@@ -113,7 +113,8 @@ def train_run(
             folder = RunFolder.create(built.recipe, built.dataset)
         except OSError as error:
             raise WorkError(f"cannot make a run folder in {recipe.runs_dir!r}: {error}.") from error
-        return _run(built, evaluator, folder, stop, [*notes, *built.notes], tell, say)
+        with folder.in_use():
+            return _run(built, evaluator, folder, stop, [*notes, *built.notes], tell, say)
 
 
 def resume_run(
@@ -128,7 +129,7 @@ def resume_run(
     """
     folder = RunFolder.open(path)
     folder.check_resumable()
-    with _stopping() as stop:
+    with folder.in_use(), _stopping() as stop:
         built = build(folder.recipe)
         folder.check_data(built.dataset)
         evaluator = _evaluator(built)

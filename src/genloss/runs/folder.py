@@ -10,16 +10,18 @@ import platform
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
 import genloss
 from genloss.data import Dataset
-from genloss.errors import InputError
+from genloss.errors import InputError, WorkError
 from genloss.runs.fingerprint import data_changes, fingerprint
 from genloss.runs.recipes import parse_recipe
 from genloss.runs.schema import Recipe
@@ -115,6 +117,28 @@ class RunFolder:
                 f"{folder.environment.get('format')}, this is {genloss.__version__} with format {FORMAT}; use that one."
             )
         return folder
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keeps other processes from training the run meanwhile; the system lifts this when the process dies.
+
+        Raises:
+            InputError: another process trains it.
+            WorkError: the folder cannot be written to.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(
+                f"{str(self.path)!r} is being trained by another process; wait until it has ended, or stop that one."
+            ) from None
+        except OSError as error:
+            raise WorkError(f"cannot write to {self.path}: {error}; nothing was lost.") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def environment(self) -> dict[str, Any]:
