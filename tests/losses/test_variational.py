@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from genloss.losses import ELBO, IWAE, MMD, WAE, BetaTCVAE, DiagonalNormal, FreeBits, InfoVAE
+from genloss.losses import ELBO, IWAE, MMD, WAE, BetaTCVAE, DiagonalNormal, FreeBits, InfoVAE, permuted_latents
 from genloss.losses.aggregate_posterior import _stratified_log_weights
 
 BATCH, DIM = 6, 3
@@ -319,3 +319,23 @@ def test_errors_say_what_to_do():
         DiagonalNormal(mean=torch.zeros(2, 3), log_variance=torch.zeros(2, 2))
     with pytest.raises(TypeError, match="floating"):
         DiagonalNormal(mean=torch.zeros(2, 3).long(), log_variance=torch.zeros(2, 3))
+
+
+def permuted_rows(z, rng):
+    """The mistake: whole rows change their places, so that the dimensions of each still belong together."""
+    return z[torch.randperm(len(z), generator=rng)]
+
+
+@pytest.mark.parametrize(("permute", "right"), [(permuted_latents, True), (permuted_rows, False)])
+def test_latents_are_permuted_across_the_batch_each_dimension_by_itself(permute, right):
+    z = normal(2000, 1).expand(-1, 3) + 0.1 * normal(2000, 3, seed=1)
+    permuted = permute(z, rng())
+    assert torch.equal(permuted.sort(0).values, z.sort(0).values)  # the marginals stay
+    correlation = torch.corrcoef(permuted.T) - torch.eye(3)
+    assert bool(correlation.abs().max() < 0.1) is right
+
+
+def test_permuted_latents_say_what_they_take():
+    with pytest.raises(ValueError, match=r"z has shape \(1, 4, 2\), expected \(batch, latent\)"):
+        permuted_latents(torch.zeros(1, 4, 2), rng())
+    assert torch.equal(permuted_latents(torch.ones(1, 2), rng()), torch.ones(1, 2))

@@ -10,12 +10,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from genloss.losses._checks import not_empty
 from genloss.losses._fields import at_least, not_negative
 from genloss.losses.card import Card, Reference
 from genloss.losses.distances import MMD, SampleDistance
 from genloss.losses.variational import DiagonalNormal, VariationalLoss, VariationalTerms
 
-__all__ = ["WAE", "BetaTCVAE", "InfoVAE"]
+__all__ = ["WAE", "BetaTCVAE", "InfoVAE", "permuted_latents"]
 
 # Heavy tails and widths that fit the distances of standard normal latents in 2 to some 100 dimensions.
 _LATENT_MMD = MMD(kernel="inverse_multiquadric", bandwidths=(1.0, 2.0, 4.0, 8.0, 16.0))
@@ -292,3 +293,35 @@ class WAE(_AggregateMatching):
 
     def _weights(self) -> tuple[float, float]:
         return 0.0, self.scale
+
+
+def permuted_latents(z: Tensor, rng: torch.Generator) -> Tensor:
+    r"""Returns latents whose dimensions do not depend on each other: draws of $\prod_jq(z_j)$ from draws of $q(z)$.
+
+    Each dimension is permuted across the batch by itself. A critic that tells `z` from these estimates the total
+    correlation $KL(q(z)\Vert\prod_jq(z_j))$ from its density ratio. It fails with small batches, in which most of the
+    dimensions of a row stay together.
+
+    Args:
+        z: `(batch, latent)`, one draw for every data point.
+        rng: draws the permutations.
+
+    Returns:
+        `(batch, latent)`; in every dimension the values of `z`, in another order.
+
+    Raises:
+        ValueError: another number of axes, or an empty batch.
+
+    Example:
+        >>> z = torch.arange(4.0).unsqueeze(1).expand(4, 2)
+        >>> permuted_latents(z, torch.Generator().manual_seed(0)).T
+        tensor([[1., 2., 3., 0.],
+                [1., 2., 0., 3.]])
+
+    Source: Kim & Mnih 2018, algorithm 1.
+    """
+    not_empty(z=z)
+    if z.ndim != 2:
+        raise ValueError(f"z has shape {tuple(z.shape)}, expected (batch, latent); take one draw of each data point.")
+    order = torch.rand(z.shape, generator=rng, device=z.device).argsort(0)
+    return z.gather(0, order)
