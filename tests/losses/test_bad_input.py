@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import genloss.losses as losses
-from genloss.losses import discrete_f_divergence, find_loss
+from genloss.losses import f_divergence, find_loss
 from tests.losses.inputs import (
     ALL,
     BATCH,
@@ -279,7 +279,7 @@ def test_a_field_out_of_its_range(cls, fields, words):
 def test_an_unknown_divergence():
     p = torch.tensor([0.5, 0.5])
     with pytest.raises(ValueError, match="name is 'chi', expected one of kl, reverse_kl"):
-        discrete_f_divergence("chi", p, p)
+        f_divergence("chi", p, p)
     with pytest.raises(KeyError, match=r"no adversarial loss named 'f_helinger'. Did you mean 'f_hellinger'\?"):
         find_loss("f_helinger", "adversarial")
 

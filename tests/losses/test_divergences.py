@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Categorical, MultivariateNormal, Normal, kl_divergence
 
 from genloss.losses import (
-    discrete_f_divergence,
+    f_divergence,
     forward_kl,
     hellinger,
     jensen_shannon,
@@ -107,15 +107,104 @@ GENERATORS = {
 @pytest.mark.parametrize("name", GENERATORS)
 def test_f_divergences_equal_their_generator_functions(name):
     p, q = pair()
-    torch.testing.assert_close(discrete_f_divergence(name, p, q), (q * GENERATORS[name](p / q)).sum(-1))
+    torch.testing.assert_close(f_divergence(name, p, q), (q * GENERATORS[name](p / q)).sum(-1))
+
+
+@pytest.mark.parametrize("alpha", [-1.5, 0.3, 0.5, 2.0, 3.0])
+def test_alpha_divergences_equal_their_generator_functions(alpha):
+    p, q = pair()
+    u = p / q
+    generator = (u**alpha - 1.0 - alpha * (u - 1.0)) / (alpha * (alpha - 1.0))
+    torch.testing.assert_close(f_divergence("alpha", p, q, alpha=alpha), (q * generator).sum(-1))
+
+
+@pytest.mark.parametrize(
+    ("alpha", "missed", "invented"),
+    # of the model that misses half of the data, and of the one that invents as much as there is
+    [(-1.0, 0.5, math.inf), (0.5, 4.0 * (1.0 - math.sqrt(0.5)), 4.0 * (1.0 - math.sqrt(0.5))), (2.0, math.inf, 0.5)],
+)
+def test_alpha_divergences_where_one_side_never_is(alpha, missed, invented):
+    whole, half = torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.0])
+    assert f_divergence("alpha", whole, half, alpha=alpha).item() == pytest.approx(missed)
+    assert f_divergence("alpha", half, whole, alpha=alpha).item() == pytest.approx(invented)
+
+
+def on_a_grid(mean, dtype=torch.float32):
+    """A normal density on points so far out that it rounds to 0 there."""
+    x = torch.linspace(-30.0, 30.0, 601, dtype=dtype)
+    density = (-0.5 * (x - mean).square()).exp()
+    return density / density.sum()
+
+
+SMOOTH = [jensen_shannon, hellinger, minimax_value]
+SMOOTH += [lambda p, q, name=name: f_divergence(name, p, q) for name in ("squared_hellinger", "jensen_shannon")]
+
+
+@pytest.mark.parametrize("divergence", SMOOTH)
+def test_values_and_gradients_where_probabilities_round_to_nothing(divergence):
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        mean = torch.tensor(-1.25, dtype=dtype, requires_grad=True)
+        value = divergence(on_a_grid(torch.tensor(1.25, dtype=dtype), dtype), on_a_grid(mean, dtype))
+        found.append((value.item(), torch.autograd.grad(value, mean)[0].item()))
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("divergence", [forward_kl, reverse_kl, *SMOOTH, non_saturating_value, total_variation])
+def test_an_outcome_that_never_is_pulls_at_no_logit(divergence):
+    logits = torch.tensor([0.0, -200.0, 1.0], requires_grad=True)
+    (gradient,) = torch.autograd.grad(divergence(torch.tensor([0.5, 0.0, 0.5]), logits.softmax(0)), logits)
+    alone = logits.detach()[[0, 2]].requires_grad_()
+    (wanted,) = torch.autograd.grad(divergence(torch.tensor([0.5, 0.5]), alone.softmax(0)), alone)
+    torch.testing.assert_close(gradient[[0, 2]], wanted)
+    assert gradient[1] == 0.0
+
+
+def test_the_smallest_numbers_do_not_make_infinity():
+    least = torch.tensor([1.0, 1.4e-45])
+    assert jensen_shannon(least, torch.tensor([1.0, 0.0])).item() == pytest.approx(0.0, abs=1e-7)
+    assert f_divergence("pearson", torch.tensor([1.0, 1e-30]), torch.tensor([1.0, 0.0])).item() == math.inf
+    assert f_divergence("neyman", torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1e-30])).item() == math.inf
+
+
+def test_half_precision_is_promoted_before_anything_is_taken_off():
+    mean, prior_mean = (torch.tensor([[value]]).bfloat16() for value in (30.0, 0.1))
+    exact = 0.5 * (mean.double() - prior_mean.double()).square().item()
+    zero, one = torch.zeros(1, 1).bfloat16(), torch.ones(1, 1, 1).bfloat16()
+    assert kl_diagonal_normal(mean, zero, prior_mean, zero).item() == pytest.approx(exact, rel=1e-6)
+    assert kl_normal(mean, one, prior_mean, one).item() == pytest.approx(exact, rel=1e-6)
+    assert optimal_discriminator(mean, mean).dtype == torch.float32
+
+
+def test_very_narrow_normals():
+    mean, narrow = torch.ones(1, 1), torch.full((1, 1), -120.0)
+    assert kl_diagonal_normal(mean, narrow, mean, narrow).item() == 0.0
+
+
+def test_what_is_no_density_is_refused():
+    with pytest.raises(ValueError, match=r"real holds -2, expected densities of at least 0; take exp"):
+        optimal_discriminator(torch.tensor([-2.0]), torch.tensor([1.0]))
+    with pytest.raises(TypeError, match="dtypes or devices differ"):
+        kl_diagonal_normal(torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.float64))
+    with pytest.raises(ValueError, match="at least one sample"):
+        kl_diagonal_normal(torch.zeros(0, 2), torch.zeros(0, 2))
+
+
+def test_the_order_goes_with_the_name_alpha():
+    p, _ = pair()
+    for name, alpha in (("kl", 0.5), ("alpha", None)):
+        with pytest.raises(ValueError, match="expected an order for the name 'alpha' and no other"):
+            f_divergence(name, p, p, alpha=alpha)
+    with pytest.raises(ValueError, match=r"alpha is 1.0, expected a finite number other than 0 and 1"):
+        f_divergence("alpha", p, p, alpha=1.0)
 
 
 def test_f_divergences_on_zeros():
     p = torch.tensor([0.5, 0.5, 0.0])
-    assert discrete_f_divergence("pearson", p, p).item() == 0.0
-    assert discrete_f_divergence("pearson", p, torch.tensor([1.0, 0.0, 0.0])).item() == math.inf
+    assert f_divergence("pearson", p, p).item() == 0.0
+    assert f_divergence("pearson", p, torch.tensor([1.0, 0.0, 0.0])).item() == math.inf
     with pytest.raises(ValueError, match="expected one of kl"):
-        discrete_f_divergence("chi", p, p)
+        f_divergence("chi", p, p)
 
 
 def test_the_optimal_discriminator_maximises_the_game_and_gives_its_value():

@@ -22,7 +22,7 @@ from genloss.losses.divergences import *
 from genloss.losses.embedding_losses import *
 from genloss.losses.energy import *
 from genloss.losses.energy_adversarial import *
-from genloss.losses.f_divergence import *
+from genloss.losses.f_adversarial import *
 from genloss.losses.feature_penalties import *
 from genloss.losses.importance_weighted import *
 from genloss.losses.likelihood import *

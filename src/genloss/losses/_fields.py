@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from numbers import Integral, Real
 
-__all__ = ["at_least", "each_positive", "not_negative", "one_of", "positive"]
+__all__ = ["at_least", "each_positive", "not_negative", "one_of", "positive", "true_or_false"]
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -43,6 +43,13 @@ def each_positive(**fields: tuple[float, ...]) -> None:
         )
         if not fits or not values:
             raise ValueError(f"{name} is {values!r}, expected one or more positive finite numbers, such as (1.0,).")
+
+
+def true_or_false(**fields: bool) -> None:
+    """Raises ValueError unless every field is True or False: any other value would count as one of them."""
+    for name, value in fields.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} is {value!r}, expected True or False.")
 
 
 def _is_number(value: object) -> bool:

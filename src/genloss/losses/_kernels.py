@@ -19,12 +19,13 @@ def kernel_function(name: str, bandwidths: tuple[float, ...], features: int) -> 
     """Returns the sum of the kernels of this name over the bandwidths, for samples with this many features."""
     if name == "polynomial":
         scales = tuple(1.0 / (features * bandwidth**2) for bandwidth in bandwidths)
-        return PairFunction(partial(_polynomial, scales), radial=False, at_zero=len(bandwidths))
+        polynomial = partial(_polynomial, scales)
+        return PairFunction(polynomial, radial=False, at_zero=len(bandwidths), invariant=False, precise=True)
     if name == "linear":
         return PairFunction(partial(_linear, sum(bandwidth**-2 for bandwidth in bandwidths)), radial=False)
     if name == "rational_quadratic":
         return PairFunction(partial(_rational_quadratic, bandwidths), at_zero=len(bandwidths) * len(_ALPHAS))
-    return PairFunction(partial(_RADIAL[name], bandwidths), at_zero=len(bandwidths), smooth=name != "laplace")
+    return PairFunction(partial(_RADIAL[name], bandwidths), at_zero=len(bandwidths), precise=name == "laplace")
 
 
 def _gaussian(bandwidths: tuple[float, ...], tile: Tensor, with_slope: bool) -> tuple[Tensor, Tensor | None]:
@@ -99,4 +100,4 @@ def _over_distance(slope: Tensor, distance: Tensor) -> Tensor:
 
 _RADIAL = {"gaussian": _gaussian, "laplace": _laplace, "inverse_multiquadric": _inverse_multiquadric}
 KERNELS = ("gaussian", "rational_quadratic", "laplace", "inverse_multiquadric", "linear", "polynomial")
-negative_distance = PairFunction(_negative_distance, smooth=False)
+negative_distance = PairFunction(_negative_distance, precise=True)

@@ -27,14 +27,16 @@ class PairFunction:
             the tile and, if wanted, `f'(t)`.
         radial: `t` is the squared distance; otherwise the inner product.
         at_zero: `f(0)`.
-        smooth: `f'` is bounded at 0; if not, tiles are computed in float64, since the Gram expansion leaves an error of
-            the rounding times the squared norm under the root.
+        invariant: moving all points changes no discrepancy, so that they may be centred.
+        precise: wants float64: a root of the squared distance, under which the Gram expansion leaves an error of the
+            rounding times the squared norm, or a power of the inner product, whose sums cancel.
     """
 
     evaluate: Callable[[Tensor, bool], tuple[Tensor, Tensor | None]]
     radial: bool = True
     at_zero: float = 0.0
-    smooth: bool = True
+    invariant: bool = True
+    precise: bool = False
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
@@ -128,14 +130,13 @@ def pair_sum(x: Tensor, y: Tensor | None, function: PairFunction) -> Tensor:
     """
     grad = torch.is_grad_enabled()
     wants = (grad and x.requires_grad, grad and y is not None and y.requires_grad)
-    dtype = x.dtype if function.smooth else torch.float64
     on_y = None
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         if y is None:
-            total, on_x = _within(x.to(dtype), function, wants[0])
+            total, on_x = _within(x, function, wants[0])
         else:
-            total, on_x, on_y = _between(x.to(dtype), y.to(dtype), function, wants)
-    return with_gradient(total, x, y, on_x, on_y).to(x.dtype)
+            total, on_x, on_y = _between(x, y, function, wants)
+    return with_gradient(total, x, y, on_x, on_y)
 
 
 def row_sum(x: Tensor, y: Tensor, function: PairFunction) -> Tensor:

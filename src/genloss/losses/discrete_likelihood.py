@@ -195,16 +195,20 @@ class DiscretisedLogisticMixture(_Grid):
         offset = self.low + index.to(means.dtype) * self.step - means
         upper, lower = (offset + 0.5 * self.step) * inverse_scale, (offset - 0.5 * self.step) * inverse_scale
         # sigma(u) - sigma(l) = sigma(u) sigma(-l) (1 - e^(l - u)), each factor exact in log space.
-        width = self.step * inverse_scale
+        width = (self.step * inverse_scale).clamp(min=1e-30)  # a huge scale would make it 0, and its logarithm infinite
         inside = logsigmoid(upper) + logsigmoid(-lower) + torch.log(-torch.expm1(-width))
         inside = torch.where(index == 0, logsigmoid(upper), inside)
         inside = torch.where(index == self.levels - 1, logsigmoid(-lower), inside)
         return (logits.log_softmax(-1) + inside).logsumexp(-1)
 
     def _mean(self, parameters: tuple[Tensor, ...]) -> Tensor:
-        logits, means, _ = self._components(parameters)
-        # The outer bins hold the tails, so a component beyond the range counts as its edge.
-        return (logits.softmax(-1) * means.clamp(self.low, self.high)).sum(-1)
+        logits, means, log_scales = self._components(parameters)
+        inverse_scale = (-log_scales).exp()
+        # The sum over the edges between bins of the probability to lie above; one edge at a time needs little memory.
+        steps, offset = torch.zeros_like(means), means * inverse_scale
+        for edge in (self.levels_of_data()[:-1] + 0.5 * self.step).tolist():
+            steps += torch.add(offset, inverse_scale, alpha=-edge).sigmoid_()
+        return self.low + self.step * (logits.softmax(-1) * steps).sum(-1)
 
     def _sample(self, parameters: tuple[Tensor, ...], rng: torch.Generator) -> Tensor:
         logits, means, log_scales = self._components(parameters)

@@ -78,8 +78,12 @@ def _features(samples: Tensor) -> Tensor:
     return at_least_float32(samples).reshape(len(samples), -1)
 
 
-def _centred(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Moves both sets so that the Gram expansion of distances does not cancel far from the origin."""
+def _placed(x: Tensor, y: Tensor, function: PairFunction) -> tuple[Tensor, Tensor]:
+    """Returns both sets in the dtype of the function, and where it may be around 0: far from there sums cancel."""
+    if function.precise:
+        x, y = x.double(), y.double()
+    if not function.invariant:
+        return x, y
     with torch.no_grad():
         centre = 0.5 * (x.mean(0) + y.mean(0))
     return x - centre, y - centre
@@ -90,13 +94,14 @@ def _discrepancy(x: Tensor, y: Tensor, function: PairFunction, estimator: str) -
     n, m = len(x), len(y)
     if estimator == "unbiased" and min(n, m) < 2:
         raise ValueError(f"the unbiased estimate got {n} and {m} samples, expected at least 2 of each; use 'biased'.")
-    if function.radial:
-        x, y = _centred(x, y)
+    dtype = x.dtype
+    x, y = _placed(x, y, function)
     between = pair_sum(x, y, function) / (n * m)
     within_x, within_y = (_within(samples, function, estimator) for samples in (x, y))
     squared = within_x + within_y - 2.0 * between
-    # The biased value is a squared norm: only rounding takes it below 0. Its gradient stays.
-    return squared + squared.detach().clamp(max=0.0).neg() if estimator == "biased" else squared
+    if estimator == "biased":  # a squared norm: only rounding takes it below 0; its gradient stays
+        squared = squared + squared.detach().clamp(max=0.0).neg()
+    return squared.to(dtype)
 
 
 def _within(x: Tensor, function: PairFunction, estimator: str) -> Tensor:
@@ -111,11 +116,11 @@ def _linear_time(x: Tensor, y: Tensor, function: PairFunction) -> Tensor:
             f"the linear-time estimate got {len(x)} and {len(y)} samples, expected an equal and even number of each: "
             f"it pairs neighbours. Drop the surplus."
         )
-    if function.radial:
-        x, y = _centred(x, y)
+    dtype = x.dtype
+    x, y = _placed(x, y, function)
     (x1, x2), (y1, y2) = (x[0::2], x[1::2]), (y[0::2], y[1::2])
     same = row_sum(x1, x2, function) + row_sum(y1, y2, function)
-    return (same - row_sum(x1, y2, function) - row_sum(x2, y1, function)) / len(x1)
+    return ((same - row_sum(x1, y2, function) - row_sum(x2, y1, function)) / len(x1)).to(dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +137,8 @@ class MMD(SampleDistance):
     large batches or a good feature space.
 
     Other conventions: for $\exp(-d^2/(2s))$ (the code of GMMN) give $\sigma=\sqrt s$, for $\exp(-\gamma d^2)$ give
-    $\sigma=1/\sqrt{2\gamma}$. Memory is linear in the number of samples, gradient included; differentiable once.
+    $\sigma=1/\sqrt{2\gamma}$. Memory is linear in the number of samples, gradient included; differentiable once. In
+    float32 distances below about a thousandth of the spread of the samples are lost: with such bandwidths give float64.
 
     Args:
         kernel: `gaussian`; `rational_quadratic` $\sum_\alpha(1+d^2/(2\alpha\sigma^2))^{-\alpha}$ over $\alpha$ in 0.2,

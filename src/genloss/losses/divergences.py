@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch.nn.functional import softplus
 from genloss.losses._checks import at_least_float32, floating, not_empty, same_kind, same_shape
 
 __all__ = [
-    "discrete_f_divergence",
+    "f_divergence",
     "forward_kl",
     "hellinger",
     "jensen_shannon",
@@ -44,9 +45,17 @@ def _probabilities(real: Tensor, model: Tensor) -> tuple[Tensor, Tensor]:
     return at_least_float32(real), at_least_float32(model)
 
 
-def _kl(p: Tensor, q: Tensor) -> Tensor:
-    """Returns the sum of p log(p / q), with 0 log 0 = 0, infinite where p > 0 = q."""
-    return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(-1)
+def _expected_log_ratio(weights: Tensor, p: Tensor, q: Tensor) -> Tensor:
+    """Returns the sum of w log(p / q); a place of weight 0 counts nothing, in the gradient either."""
+    never = weights == 0.0
+    p, q = p.masked_fill(never, 1.0), q.masked_fill(never, 1.0)
+    return (weights * (p.log() - q.log())).masked_fill(never, 0.0).sum(-1)
+
+
+def _root(p: Tensor) -> Tensor:
+    """Returns the square root, with the gradient 0 instead of infinity where p is 0."""
+    never = p == 0.0
+    return p.masked_fill(never, 1.0).sqrt().masked_fill(never, 0.0)
 
 
 def forward_kl(real: Tensor, model: Tensor) -> Tensor:
@@ -72,7 +81,8 @@ def forward_kl(real: Tensor, model: Tensor) -> Tensor:
 
     Source: Qiu 2020, figure 13.10.
     """
-    return _kl(*_probabilities(real, model))
+    p, q = _probabilities(real, model)
+    return _expected_log_ratio(p, p, q)
 
 
 def reverse_kl(real: Tensor, model: Tensor) -> Tensor:
@@ -87,7 +97,7 @@ def reverse_kl(real: Tensor, model: Tensor) -> Tensor:
     Source: Qiu 2020, figure 13.10.
     """
     p, q = _probabilities(real, model)
-    return _kl(q, p)
+    return _expected_log_ratio(q, q, p)
 
 
 def jensen_shannon(real: Tensor, model: Tensor) -> Tensor:
@@ -104,8 +114,8 @@ def jensen_shannon(real: Tensor, model: Tensor) -> Tensor:
     Source: Qiu 2020, equations 13.41 and 13.42.
     """
     p, q = _probabilities(real, model)
-    middle = 0.5 * (p + q)
-    return 0.5 * (_kl(p, middle) + _kl(q, middle))
+    total = p + q
+    return 0.5 * (_expected_log_ratio(p, 2.0 * p, total) + _expected_log_ratio(q, 2.0 * q, total))
 
 
 def total_variation(real: Tensor, model: Tensor) -> Tensor:
@@ -137,60 +147,71 @@ def hellinger(real: Tensor, model: Tensor) -> Tensor:
     Source: Nowozin, Cseke & Tomioka 2016, table 6 (there squared and without the half).
     """
     p, q = _probabilities(real, model)
-    distance: Tensor = torch.linalg.vector_norm(p.sqrt() - q.sqrt(), dim=-1)
+    distance: Tensor = torch.linalg.vector_norm(_root(p) - _root(q), dim=-1)
     return distance * math.sqrt(0.5)
 
 
-def discrete_f_divergence(name: str, real: Tensor, model: Tensor) -> Tensor:
+def f_divergence(name: str, real: Tensor, model: Tensor, *, alpha: float | None = None) -> Tensor:
     r"""Returns $D_f(p_r\Vert p_g)=\sum_x p_g\,f(p_r/p_g)$ for the generator functions of f-GAN.
 
     Args:
         name: `kl`, `reverse_kl`, `pearson`, `neyman`, `squared_hellinger` $\sum(\sqrt{p_r}-\sqrt{p_g})^2$,
-            `jensen_shannon` (twice the divergence of `jensen_shannon`), `gan` (that less $2\log2$), or
-            `total_variation` $\frac12\sum|p_r-p_g|$.
+            `jensen_shannon` (twice the divergence of `jensen_shannon`), `gan` (that less $2\log2$),
+            `total_variation` $\frac12\sum|p_r-p_g|$, or `alpha`
+            $\frac1{\alpha(\alpha-1)}\big(\sum p_r^\alpha p_g^{1-\alpha}-1\big)$.
         real: probabilities `(..., outcomes)`.
         model: probabilities of the same shape.
+        alpha: the order for `alpha`, finite, neither 0 nor 1; None for the others.
 
     Returns:
         `(...)`; nats for the logarithmic ones.
 
     Raises:
-        TypeError: a tensor is not floating.
-        ValueError: the name is unknown, shapes differ, or a vector is no probability vector.
+        TypeError: a tensor is not floating, or dtypes or devices differ.
+        ValueError: the name is unknown, the order does not fit, shapes differ, or a vector is no probability vector.
 
     Example:
-        >>> discrete_f_divergence("pearson", torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75]))
+        >>> f_divergence("pearson", torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75]))
         tensor(0.3333)
 
     Source: Nowozin, Cseke & Tomioka 2016, table 6.
     """
     p, q = _probabilities(real, model)
-    if name == "kl":
-        return _kl(p, q)
-    if name == "reverse_kl":
-        return _kl(q, p)
-    if name == "pearson":
-        return _chi_squared(p, q)
-    if name == "neyman":
-        return _chi_squared(q, p)
-    if name == "squared_hellinger":
-        return (p.sqrt() - q.sqrt()).square().sum(-1)
-    if name == "jensen_shannon":
-        return 2.0 * jensen_shannon(p, q)
-    if name == "gan":
-        return 2.0 * jensen_shannon(p, q) - 2.0 * math.log(2.0)
-    if name == "total_variation":
-        return total_variation(p, q)
-    raise ValueError(
-        f"name is {name!r}, expected one of kl, reverse_kl, pearson, neyman, squared_hellinger, jensen_shannon, gan, "
-        f"total_variation."
-    )
+    if (alpha is not None) != (name == "alpha"):
+        raise ValueError(f"name is {name!r} and alpha {alpha}; expected an order for the name 'alpha' and no other.")
+    if alpha is not None:
+        return _alpha_divergence(p, q, alpha)
+    divergences: dict[str, Callable[[], Tensor]] = {
+        "kl": lambda: forward_kl(p, q),
+        "reverse_kl": lambda: reverse_kl(p, q),
+        "pearson": lambda: _chi_squared(p, q),
+        "neyman": lambda: _chi_squared(q, p),
+        "squared_hellinger": lambda: (_root(p) - _root(q)).square().sum(-1),
+        "jensen_shannon": lambda: 2.0 * jensen_shannon(p, q),
+        "gan": lambda: minimax_value(p, q),
+        "total_variation": lambda: total_variation(p, q),
+    }
+    if name not in divergences:
+        raise ValueError(f"name is {name!r}, expected one of {', '.join(divergences)}, alpha.")
+    return divergences[name]()
+
+
+def _alpha_divergence(p: Tensor, q: Tensor, alpha: float) -> Tensor:
+    if not math.isfinite(alpha) or alpha in (0.0, 1.0):
+        raise ValueError(f"alpha is {alpha}, expected a finite number other than 0 and 1; these are reverse_kl and kl.")
+    # What occurs on one side only adds 0 or infinity, by the sign of its exponent.
+    both = (p > 0.0) & (q > 0.0)
+    log_p, log_q = (side.masked_fill(~both, 1.0).log() for side in (p, q))
+    power = (alpha * log_p + (1.0 - alpha) * log_q).exp().masked_fill(~both, 0.0).sum(-1)
+    endless = ((p == 0.0) & (q > 0.0)).any(-1) & (alpha < 0.0) | ((p > 0.0) & (q == 0.0)).any(-1) & (alpha > 1.0)
+    return ((power - 1.0) / (alpha * (alpha - 1.0))).masked_fill(endless, math.inf)
 
 
 def _chi_squared(p: Tensor, q: Tensor) -> Tensor:
     """Returns the sum of (p - q)^2 / q, 0 where both are 0."""
-    same = p == q
-    return torch.where(same, torch.zeros_like(p), (p - q).square() / q.masked_fill(same, 1.0)).sum(-1)
+    difference = p - q
+    # Divided before it is squared, which for small numbers would be 0.
+    return (difference * (difference / q.masked_fill(difference == 0.0, 1.0))).sum(-1)
 
 
 def optimal_discriminator(real: Tensor, model: Tensor) -> Tensor:
@@ -204,8 +225,8 @@ def optimal_discriminator(real: Tensor, model: Tensor) -> Tensor:
         Probabilities of being real, same shape; 1/2 where both densities are 0.
 
     Raises:
-        TypeError: a tensor is not floating.
-        ValueError: shapes differ.
+        TypeError: a tensor is not floating, or dtypes or devices differ.
+        ValueError: shapes differ, or a density is negative.
 
     Example:
         >>> optimal_discriminator(torch.tensor([0.3, 0.0]), torch.tensor([0.1, 0.0]))
@@ -215,6 +236,13 @@ def optimal_discriminator(real: Tensor, model: Tensor) -> Tensor:
     """
     floating(real=real, model=model)
     same_shape(real=real, model=model)
+    same_kind(real=real, model=model)
+    for name, density in (("real", real), ("model", model)):
+        if bool((density < 0.0).any()):
+            raise ValueError(
+                f"{name} holds {float(density.min()):.4g}, expected densities of at least 0; take exp() of logarithms."
+            )
+    real, model = at_least_float32(real), at_least_float32(model)
     total = real + model
     nowhere = total == 0.0
     return torch.where(nowhere, 0.5, real / total.masked_fill(nowhere, 1.0))
@@ -252,7 +280,7 @@ def non_saturating_value(real: Tensor, model: Tensor) -> Tensor:
     Source: Qiu 2020, equation 13.47; Arjovsky & Bottou 2017, theorem 2.5.
     """
     p, q = _probabilities(real, model)
-    return torch.xlogy(q, optimal_discriminator(p, q)).sum(-1)
+    return _expected_log_ratio(q, p, p + q)
 
 
 def monte_carlo_kl(log_p: Tensor, log_q: Tensor, *, controlled: bool = False) -> Tensor:
@@ -271,7 +299,7 @@ def monte_carlo_kl(log_p: Tensor, log_q: Tensor, *, controlled: bool = False) ->
         One value a sample; take the mean.
 
     Raises:
-        TypeError: a tensor is not floating.
+        TypeError: a tensor is not floating, or dtypes or devices differ (half precision counts as float32).
         ValueError: a tensor is empty or shapes differ.
 
     Example:
@@ -281,7 +309,9 @@ def monte_carlo_kl(log_p: Tensor, log_q: Tensor, *, controlled: bool = False) ->
     floating(log_p=log_p, log_q=log_q)
     not_empty(log_p=log_p)
     same_shape(log_p=log_p, log_q=log_q)
-    log_ratio = at_least_float32(log_q) - at_least_float32(log_p)
+    log_p, log_q = at_least_float32(log_p), at_least_float32(log_q)
+    same_kind(log_p=log_p, log_q=log_q)
+    log_ratio = log_q - log_p
     return torch.expm1(log_ratio) - log_ratio if controlled else -log_ratio
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genloss.losses._checks import at_least_float32, floating, same_shape
+from genloss.losses._checks import at_least_float32, floating, not_empty, same_kind, same_shape
 
 __all__ = ["kl_diagonal_normal", "kl_normal"]
 
@@ -30,8 +30,8 @@ def kl_diagonal_normal(
         `(...)`, nats.
 
     Raises:
-        TypeError: a tensor is not floating.
-        ValueError: shapes differ.
+        TypeError: a tensor is not floating, or dtypes or devices differ (half precision counts as float32).
+        ValueError: a tensor is empty, or shapes differ.
 
     Example:
         >>> kl_diagonal_normal(torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2))
@@ -52,14 +52,19 @@ def kl_diagonal_normal_terms(
     given = {"prior_mean": prior_mean, "prior_log_variance": prior_log_variance}
     tensors = {"mean": mean, "log_variance": log_variance, **{k: v for k, v in given.items() if v is not None}}
     floating(**tensors)
+    not_empty(**tensors)
     same_shape(**tensors)
-    offset = at_least_float32(mean if prior_mean is None else mean - prior_mean)
-    log_ratio = at_least_float32(log_variance if prior_log_variance is None else log_variance - prior_log_variance)
-    scaled = offset.square()
+    tensors = {name: at_least_float32(tensor) for name, tensor in tensors.items()}
+    same_kind(**tensors)
+    offset, log_ratio = tensors["mean"], tensors["log_variance"]
+    if prior_mean is not None:
+        offset = offset - tensors["prior_mean"]
     if prior_log_variance is not None:
-        scaled = scaled * (-at_least_float32(prior_log_variance)).exp()
+        log_ratio = log_ratio - tensors["prior_log_variance"]
+        # Scaled before it is squared: a prior that is very narrow would make 0 times infinity.
+        offset = offset * (-0.5 * tensors["prior_log_variance"]).exp()
     # expm1(t) - t keeps its digits near t = 0, where exp(t) - 1 - t cancels.
-    return 0.5 * (torch.expm1(log_ratio) - log_ratio + scaled)
+    return 0.5 * (torch.expm1(log_ratio) - log_ratio + offset.square())
 
 
 def kl_normal(mean: Tensor, covariance: Tensor, prior_mean: Tensor, prior_covariance: Tensor) -> Tensor:
@@ -77,7 +82,7 @@ def kl_normal(mean: Tensor, covariance: Tensor, prior_mean: Tensor, prior_covari
         `(...)`, nats.
 
     Raises:
-        TypeError: a tensor is not floating.
+        TypeError: a tensor is not floating, or dtypes or devices differ (half precision counts as float32).
         ValueError: shapes do not fit, or a covariance is not positive definite.
 
     Example:
@@ -95,8 +100,11 @@ def kl_normal(mean: Tensor, covariance: Tensor, prior_mean: Tensor, prior_covari
             f"covariance has shape {tuple(covariance.shape)}, expected {(*mean.shape, mean.shape[-1])} to fit mean "
             f"{tuple(mean.shape)}."
         )
+    mean, covariance = at_least_float32(mean), at_least_float32(covariance)
+    prior_mean, prior_covariance = at_least_float32(prior_mean), at_least_float32(prior_covariance)
+    same_kind(mean=mean, covariance=covariance, prior_mean=prior_mean, prior_covariance=prior_covariance)
     root, prior_root = _cholesky(covariance, "covariance"), _cholesky(prior_covariance, "prior_covariance")
-    offset = at_least_float32(prior_mean - mean).unsqueeze(-1)
+    offset = (prior_mean - mean).unsqueeze(-1)
     whitened = torch.linalg.solve_triangular(prior_root, root, upper=False).square().sum((-2, -1))
     distance = torch.linalg.solve_triangular(prior_root, offset, upper=False).square().sum((-2, -1))
     log_ratio = (prior_root.diagonal(dim1=-2, dim2=-1).log() - root.diagonal(dim1=-2, dim2=-1).log()).sum(-1)
@@ -104,8 +112,7 @@ def kl_normal(mean: Tensor, covariance: Tensor, prior_mean: Tensor, prior_covari
     return value
 
 
-def _cholesky(covariance: Tensor, name: str) -> Tensor:
-    matrix = at_least_float32(covariance)
+def _cholesky(matrix: Tensor, name: str) -> Tensor:
     if not torch.allclose(matrix, matrix.mT, rtol=1e-4, atol=1e-6):
         raise ValueError(
             f"{name} is not symmetric; expected a covariance matrix. Use (S + S.mT) / 2 if it is nearly so."
