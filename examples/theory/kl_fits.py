@@ -18,7 +18,7 @@ from genloss.data import GaussianMixture
 from genloss.losses import forward_kl, reverse_kl
 
 MIXTURE = GaussianMixture(means=((-2.0, -1.0), (2.0, 1.0)), scales=0.7)
-AXIS = torch.linspace(-6.0, 6.0, 161, dtype=torch.float64)
+AXIS = torch.linspace(-12.0, 12.0, 321, dtype=torch.float64)
 POINTS = torch.cartesian_prod(AXIS, AXIS)
 RINGS = torch.tensor([-2.0, -0.5]).exp()  # of one and of two standard deviations
 REAL_SHARES = MIXTURE.log_prob(POINTS).softmax(0)

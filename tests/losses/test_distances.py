@@ -238,3 +238,24 @@ def test_median_bandwidth():
         median_bandwidth(torch.zeros(3, 2))
     with pytest.raises(ValueError, match="at least 2"):
         median_bandwidth(torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("estimator", ["unbiased", "biased", "linear_time"])
+@pytest.mark.parametrize("kernel", ["gaussian", "laplace", "rational_quadratic", "inverse_multiquadric", "linear"])
+def test_far_from_the_origin_float32_keeps_its_digits(kernel, estimator):
+    x, y = normal(40, 2).float() + 1e4, normal(40, 2, seed=1).float() + 1e4 + 1.0
+    loss = MMD(kernel=kernel, estimator=estimator)
+    assert loss(x, y).item() == pytest.approx(loss(x.double(), y.double()).item(), rel=1e-5)
+
+
+def test_the_polynomial_kernel_sums_in_float64():
+    x, y = normal(40, 2).float() + 1e4, normal(40, 2, seed=1).float() + 1e4 + 1.0
+    loss = MMD(kernel="polynomial")
+    assert loss(x, y).item() == pytest.approx(loss(x.double(), y.double()).item(), rel=1e-5)
+    assert loss(x, y).dtype == torch.float32
+
+
+def test_flags_are_flags():
+    for make in (lambda: MMD(estimator="biased", root="no"), lambda: Sinkhorn(debias="yes")):
+        with pytest.raises(ValueError, match="expected True or False"):
+            make()

@@ -271,3 +271,52 @@ def test_errors_say_what_to_do():
     ):
         with pytest.raises(ValueError, match="expected"):
             wrong()
+
+
+def number_energy(x):
+    return 0.5 * x.square() + x.cos()
+
+
+@pytest.mark.parametrize(
+    "loss", [ScoreMatching(), SlicedScoreMatching(), DenoisingScoreMatching(sigmas=(0.1,)), NoiseContrastive()]
+)
+def test_data_of_one_number_a_sample(loss):
+    x = torch.randn(5, generator=rng())
+    noise = NormalNoise(mean=torch.zeros(()), root=torch.ones(1, 1))
+    flat = loss(number_energy, x, rng=rng(), noise=noise).surrogate
+    noise = NormalNoise(mean=torch.zeros(1), root=torch.ones(1, 1))
+    column = loss(lambda u: number_energy(u.squeeze(1)), x.unsqueeze(1), rng=rng(), noise=noise).surrogate
+    torch.testing.assert_close(flat, column)
+
+
+def test_persistent_chains_of_half_precision_data_run_in_float32():
+    loss, energy = ContrastiveDivergence(steps=1, persistent=True, chains=8), torch.nn.Linear(2, 1)
+    real = torch.randn(4, 2, generator=rng()).bfloat16()
+    state = loss.init_state(real, Langevin(), rng())
+    terms = loss(lambda u: energy(u).squeeze(1), real, rng=rng(), sampler=Langevin(), state=state)
+    assert terms.surrogate.dtype == terms.state["chains"].dtype == torch.float32
+
+
+def test_noise_that_does_not_fit():
+    root = torch.eye(2)
+    upper = torch.tensor([[1.0, 0.5], [0.0, 1.0]])
+    for wrong, sentence in ((upper, "not lower triangular"), (torch.eye(3), r"expected \(2, 2\)")):
+        with pytest.raises(ValueError, match=sentence):
+            NormalNoise(mean=torch.zeros(2), root=wrong)
+    with pytest.raises(ValueError, match="not lower triangular with a positive diagonal"):
+        NormalNoise(mean=torch.zeros(2), root=0.0 * root)
+    with pytest.raises(ValueError, match="one sample of the noise has shape"):
+        NoiseContrastive()(
+            lambda u: u.square().sum(1), torch.zeros(3, 4), rng=rng(), noise=NormalNoise(mean=torch.zeros(2), root=root)
+        )
+
+
+@pytest.mark.parametrize("loss", [ScoreMatching(), ContrastiveDivergence(steps=1)])
+def test_an_energy_without_a_gradient_is_a_sentence(loss):
+    with pytest.raises(ValueError, match="the energy has no gradient: it is constant, or detached"):
+        loss(lambda u: torch.zeros(len(u)), torch.zeros(3, 2), rng=rng(), sampler=Langevin())
+
+
+def test_steps_are_not_negative():
+    with pytest.raises(ValueError, match="steps is -1"):
+        Langevin().run(number_energy, torch.zeros(3), -1, rng())

@@ -321,3 +321,53 @@ def test_errors_say_what_to_do():
         Coverage()(attention, target, source)
     with pytest.raises(TypeError, match=r"\.bool\(\)"):
         Coverage()(attention, source.float(), target)
+
+
+def nan_under(values, mask):
+    """Returns a leaf with NaN where the mask is false, as attention over padding alone makes it."""
+    return values.detach().masked_fill(~mask.unsqueeze(-1), math.nan).requires_grad_()
+
+
+def test_what_stands_under_the_mask_has_no_gradient_though_it_is_nan():
+    mask = torch.tensor([[True, True, False]])
+    targets = torch.tensor([[1, 0, 0]])
+    logits = normal(1, 3, 4)
+    for loss in (TokenCrossEntropy(label_smoothing=0.1), EditInvariant(sizes=(1, 2))):
+        (wanted,) = torch.autograd.grad(loss(kept := logits.requires_grad_(), targets, mask).sum(), kept)
+        given = nan_under(logits, mask)
+        torch.testing.assert_close(torch.autograd.grad(loss(given, targets, mask).sum(), given)[0], wanted)
+    given = nan_under(logits, mask)
+    assert torch.autograd.grad(sequence_log_prob(given, targets, mask).sum(), given)[0].isfinite().all()
+    given = nan_under(logits, mask)  # the sample ends with its second token
+    assert torch.autograd.grad(OptimalCompletion(end=0)(given, targets, targets).sum(), given)[0].isfinite().all()
+    given = nan_under(logits, mask)
+    loss = SequenceMatching()(given, torch.zeros_like(given), mask).sum()
+    assert torch.autograd.grad(loss, given)[0].isfinite().all()
+
+
+def test_a_sentence_shorter_than_every_ngram_has_loss_and_gradient_zero():
+    logits = normal(2, 1, 5).requires_grad_()
+    loss = EditInvariant(sizes=(2,))(logits, torch.zeros(2, 1).long(), torch.ones(2, 1).bool())
+    assert loss.tolist() == [0.0, 0.0]
+    assert torch.autograd.grad(loss.sum(), logits)[0].abs().max() == 0.0
+
+
+@pytest.mark.parametrize("scores", [[[0.5, -0.5, 1.0]], [[1.0, 1.0, 0.0]]])
+def test_attention_that_is_no_softmax_is_refused(scores):
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    with pytest.raises(ValueError, match="expected weights of at least 0 that sum to 1; pass the softmax"):
+        AttentionEntropy()(torch.tensor([scores]), mask, mask[:, :1])
+
+
+def test_tokens_that_cannot_be():
+    logits, tokens = torch.zeros(1, 2, 3), torch.tensor([[1, 0]])
+    with pytest.raises(ValueError, match="targets hold 9"):
+        OptimalCompletion(end=0)(logits, tokens, torch.tensor([[9, 0]]))
+    with pytest.raises(ValueError, match="end is -1, expected a whole number of at least 0"):
+        OptimalCompletion(end=-1)
+    with pytest.raises(TypeError, match=r"tokens have dtype torch.float32, expected torch.int64"):
+        mask_after_end(torch.zeros(1, 2), 0)
+    with pytest.raises(ValueError, match=r"log_prob reach 0.7, expected log-probabilities, at most 0"):
+        perplexity(torch.tensor([0.7]), torch.ones(1, 2, dtype=torch.bool))
+    with pytest.raises(TypeError, match=r"dtypes or devices differ: logits torch.float64"):
+        expected_embeddings(logits.double(), torch.zeros(3, 2))

@@ -218,3 +218,28 @@ def test_errors_say_what_to_do():
         MinimumRisk(alpha=0.0)
     with pytest.raises(ValueError, match="baseline"):
         SelfCritical(baseline="none")
+
+
+def test_bleu_compares_tokens_as_they_are():
+    assert torch.equal(BLEU()([["a b", "c"]], [["a", "b", "c"]]), BLEU()([[9, 3]], [[1, 2, 3]]))
+    assert BLEU()([[1, 2]], [["1", "2"]]).item() == pytest.approx(1.0)
+    assert BLEU()([["a b", "c"]], [["a b", "c"]]).item() == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("cost", [EditDistance(), BLEU(), ChrF()])
+def test_nothing_for_nothing_costs_nothing(cost):
+    assert cost([[], []], [[], ["a"]]).tolist() == pytest.approx([0.0, 1.0])
+
+
+@pytest.mark.parametrize("loss", [MinimumRisk, SelfCritical])
+def test_a_cost_is_an_object(loss):
+    with pytest.raises(ValueError, match=r"cost is 'bleu', expected a Cost, such as EditDistance"):
+        loss(cost="bleu")
+
+
+def test_samples_and_their_mask_have_one_shape():
+    samples = torch.zeros(1, 2, 3).long()
+    with pytest.raises(ValueError, match="shapes differ"):
+        distinct_samples(samples, torch.ones(1, 3, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"expected \(batch, samples, length\)"):
+        distinct_samples(samples[0], torch.ones(2, 3, dtype=torch.bool))

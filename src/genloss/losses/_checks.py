@@ -21,10 +21,12 @@ __all__ = [
     "in_vocabulary",
     "logits_not_probabilities",
     "mask_counts",
+    "not_above_zero",
     "not_empty",
     "rows_not_probabilities",
     "same_kind",
     "same_shape",
+    "whole_numbers",
 ]
 
 # What moves or copies numbers without changing them, by the name of its node in the graph.
@@ -50,6 +52,7 @@ _MOVES = (
 _LONGEST_WAY = 8
 _SQUASHES = {"Sigmoid": "a sigmoid", "Softmax": "a softmax", "LogSigmoid": "a log-sigmoid"}
 _ROW_SUM = 1e-3  # what half precision leaves of a sum of probabilities
+_ABOVE_ZERO = 1e-3  # nats that a sum of many log-probabilities may reach above 0
 
 
 def floating(**tensors: Tensor) -> None:
@@ -104,6 +107,23 @@ def boolean(**masks: Tensor) -> None:
     for name, mask in masks.items():
         if mask.dtype != torch.bool:
             raise TypeError(f"{name} has dtype {mask.dtype}, expected torch.bool; convert it with {name}.bool().")
+
+
+def whole_numbers(**tokens: Tensor) -> None:
+    """Raises TypeError unless all tokens are int64."""
+    for name, tensor in tokens.items():
+        if tensor.dtype != torch.long:
+            raise TypeError(f"{name} have dtype {tensor.dtype}, expected torch.int64; convert them with .long().")
+
+
+def not_above_zero(**log_probs: Tensor) -> None:
+    """Raises ValueError when log-probabilities of sequences on the CPU are above 0."""
+    for name, tensor in log_probs.items():
+        if tensor.is_cpu and (highest := tensor.detach().max().item()) > _ABOVE_ZERO:
+            raise ValueError(
+                f"{name} reach {highest:.4g}, expected log-probabilities, at most 0; pass sequence_log_prob(...) "
+                f"itself, neither its exponential nor its negative."
+            )
 
 
 def mask_counts(**masks: Tensor) -> None:

@@ -16,6 +16,9 @@ from genloss.losses.card import Card, Loss, Reference
 __all__ = ["AttentionEntropy", "AttentionPenalty", "Coverage", "DoublyStochastic", "GuidedAttention"]
 
 
+_ROW_SUM = 1e-2  # what half precision leaves of a sum of probabilities
+
+
 class AttentionPenalty(Loss, ABC):
     """A penalty on attention weights. A subclass writes `_penalty`, which gets padding as zeros."""
 
@@ -35,7 +38,8 @@ class AttentionPenalty(Loss, ABC):
 
         Raises:
             TypeError: a dtype is wrong.
-            ValueError: shapes do not fit, or (checked on the CPU only) a mask is false everywhere.
+            ValueError: shapes do not fit, or (checked on the CPU only) a mask is false everywhere, or a row of the
+                attention is negative or sums to more than 1.
         """
         floating(attention=attention)
         not_empty(attention=attention)
@@ -49,10 +53,25 @@ class AttentionPenalty(Loss, ABC):
         mask_counts(source_mask=source_mask, target_mask=target_mask)
         both = target_mask.unsqueeze(2) & source_mask.unsqueeze(1)
         weights = torch.where(both, at_least_float32(attention), 0.0)
+        if weights.is_cpu:
+            _check_rows(weights, target_mask)
         return self._penalty(weights, source_mask, target_mask)
 
     @abstractmethod
     def _penalty(self, attention: Tensor, source_mask: Tensor, target_mask: Tensor) -> Tensor: ...
+
+
+def _check_rows(weights: Tensor, real: Tensor) -> None:
+    """Raises ValueError unless the rows of real target tokens are parts of probabilities; NaN passes, as everywhere."""
+    rows = weights.detach()[real]
+    wrong = (rows < 0.0).any(-1) | (rows.sum(-1) > 1.0 + _ROW_SUM)
+    if bool(wrong.any()):
+        row = rows[wrong][0]
+        raise ValueError(
+            f"attention has a row with lowest weight {row.min():.4g} and sum {row.sum():.4g} over the real source "
+            f"tokens, expected weights of at least 0 that sum to 1; pass the softmax over the source, masked, before "
+            f"dropout."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

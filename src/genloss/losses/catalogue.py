@@ -31,18 +31,19 @@ def catalogue(family: str | None = None) -> dict[str, type[Loss]]:
 
 
 def find_loss(name: str, family: str | None = None) -> type[Loss]:
-    """Returns the loss class with this name or alias.
+    """Returns the loss class with this name, alias or class name.
 
     Raises:
-        KeyError: when no loss of the family has it, with the nearest name.
+        KeyError: when no loss of the family has it, with the nearest name or alias.
 
     >>> find_loss("hinge").__name__
     'Hinge'
     """
     known = catalogue(family)
     for cls in known.values():
-        if name == cls.card.name or name in cls.card.aliases:
+        if name in (cls.card.name, cls.__name__, *cls.card.aliases):
             return cls
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    names = [name for cls in known.values() for name in (cls.card.name, *cls.card.aliases)]
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
     raise KeyError(f"there is no {family or 'known'} loss named {name!r}. {hint}")

@@ -9,9 +9,10 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from genloss.losses._checks import at_least_float32
+from genloss.losses._checks import at_least_float32, in_vocabulary, whole_numbers
+from genloss.losses._fields import at_least
 from genloss.losses.card import Card, Loss, Reference
-from genloss.losses.sequence import check_tokens, mask_after_end
+from genloss.losses.sequence import blanked, check_tokens, mask_after_end
 
 __all__ = ["CompletionLoss", "OptimalCompletion"]
 
@@ -35,14 +36,14 @@ class CompletionLoss(Loss, ABC):
 
         Raises:
             TypeError: a dtype is wrong.
-            ValueError: shapes do not fit, or (checked on the CPU only) a target has no end token.
+            ValueError: shapes do not fit, or (checked on the CPU only) a token is not in the vocabulary or a target has
+                no end token.
         """
         check_tokens(sample_logits, samples, torch.ones_like(samples, dtype=torch.bool))
-        if targets.dtype != torch.long or targets.ndim != 2 or len(targets) != len(samples):
-            raise ValueError(
-                f"targets have shape {tuple(targets.shape)} and dtype {targets.dtype}, expected "
-                f"({len(samples)}, length) and torch.int64."
-            )
+        whole_numbers(targets=targets)
+        if targets.ndim != 2 or len(targets) != len(samples):
+            raise ValueError(f"targets have shape {tuple(targets.shape)}, expected ({len(samples)}, length).")
+        in_vocabulary(sample_logits.shape[-1], targets=targets)
         return self._loss(at_least_float32(sample_logits), samples, targets)
 
     @abstractmethod
@@ -61,7 +62,10 @@ class OptimalCompletion(CompletionLoss):
     where a different wording is right too.
 
     Args:
-        end: the token that ends a sequence.
+        end: the token that ends a sequence, at least 0.
+
+    Raises:
+        ValueError: a field is out of its range.
 
     Example:
         >>> logits = 50.0 * torch.eye(3)[torch.tensor([[1, 2, 0]])]
@@ -92,15 +96,19 @@ class OptimalCompletion(CompletionLoss):
 
     end: int
 
+    def __post_init__(self) -> None:
+        at_least(0, end=self.end)
+
     def _loss(self, sample_logits: Tensor, samples: Tensor, targets: Tensor) -> Tensor:
         counts = mask_after_end(targets, self.end)
         if targets.device.type == "cpu" and not bool((targets == self.end).any(1).all()):
             raise ValueError(f"a target has no end token {self.end}, expected one in each; append it.")
         best = self._optimal(samples, targets, counts, sample_logits.shape[-1])
+        said = mask_after_end(samples, self.end)
         log_best = -best.sum(-1).log()  # of each optimal token: they are equally likely
-        log_probs = torch.where(best, sample_logits.log_softmax(-1), 0.0)
+        log_probs = torch.where(best, blanked(sample_logits, said).log_softmax(-1), 0.0)
         divergence = log_best - log_probs.sum(-1) * log_best.exp()
-        return torch.where(mask_after_end(samples, self.end), divergence, 0.0).sum(1)
+        return torch.where(said, divergence, 0.0).sum(1)
 
     def _optimal(self, samples: Tensor, targets: Tensor, counts: Tensor, vocabulary: int) -> Tensor:
         """Returns which tokens are optimal after each prefix, `(batch, length, vocabulary)`."""

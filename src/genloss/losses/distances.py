@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genloss.losses import _likelihood_references as source
 from genloss.losses._checks import at_least_float32, finite_data, floating, not_empty, same_kind
-from genloss.losses._fields import each_positive, one_of
+from genloss.losses._fields import each_positive, one_of, true_or_false
 from genloss.losses._kernels import KERNELS, kernel_function, negative_distance
 from genloss.losses._pairwise import PairFunction, pair_sum, row_sum
 from genloss.losses.card import Card, Loss, Reference
@@ -201,6 +201,7 @@ class MMD(SampleDistance):
         one_of("kernel", self.kernel, KERNELS)
         one_of("estimator", self.estimator, ("unbiased", "biased", "linear_time"))
         each_positive(bandwidths=self.bandwidths)
+        true_or_false(root=self.root)
         if self.root and self.estimator != "biased":
             raise ValueError(
                 f"root=True needs estimator='biased', got {self.estimator!r}: the unbiased estimate can be negative."

@@ -20,6 +20,7 @@ from genloss.losses._checks import (
 )
 from genloss.losses._fields import one_of, positive
 from genloss.losses.card import Card, Loss, Reference
+from genloss.losses.sequence import blanked
 
 __all__ = ["EmbeddingLoss", "SequenceMatching", "expected_embeddings"]
 
@@ -48,7 +49,7 @@ def expected_embeddings(
         `(batch, length, dim)`.
 
     Raises:
-        TypeError: a tensor is not floating.
+        TypeError: a tensor is not floating, or dtypes or devices differ (half precision counts as float32).
         ValueError: shapes do not fit, logits come straight from a softmax, the mode is unknown, or `gumbel` got no
             `rng`.
 
@@ -67,12 +68,13 @@ def expected_embeddings(
             f"logits have shape {tuple(logits.shape)} and table {tuple(table.shape)}, expected "
             f"(batch, length, vocabulary) and (vocabulary, dim)."
         )
-    scores = at_least_float32(logits)
+    scores, table = at_least_float32(logits), at_least_float32(table)
+    same_kind(logits=scores, table=table)
     if mode == "gumbel":
         if rng is None:
             raise ValueError("mode='gumbel' draws noise and got no rng; pass rng=torch.Generator().")
         scores = scores - torch.empty_like(scores).exponential_(generator=rng).log()
-    expected = (scores / temperature).softmax(-1) @ at_least_float32(table)
+    expected = (scores / temperature).softmax(-1) @ table
     if mode != "straight_through":
         return expected
     likeliest = table[scores.argmax(-1)]
@@ -80,7 +82,10 @@ def expected_embeddings(
 
 
 class EmbeddingLoss(Loss, ABC):
-    """A loss between two sentences, each a matrix with a row for each position. A subclass writes `_loss`."""
+    """A loss between two sentences, each a matrix with a row for each position.
+
+    A subclass writes `_loss`, which gets padding as zeros.
+    """
 
     family: ClassVar[str] = "embedding"
 
@@ -110,7 +115,8 @@ class EmbeddingLoss(Loss, ABC):
                 f"(batch, length, dim) and (batch, length)."
             )
         mask_counts(mask=mask)
-        return self._loss(at_least_float32(embeddings), at_least_float32(target_embeddings), mask)
+        embeddings, target_embeddings = at_least_float32(embeddings), at_least_float32(target_embeddings)
+        return self._loss(blanked(embeddings, mask), blanked(target_embeddings, mask), mask)
 
     @abstractmethod
     def _loss(self, embeddings: Tensor, target_embeddings: Tensor, mask: Tensor) -> Tensor: ...
@@ -153,5 +159,4 @@ class SequenceMatching(EmbeddingLoss):
     )
 
     def _loss(self, embeddings: Tensor, target_embeddings: Tensor, mask: Tensor) -> Tensor:
-        each = (embeddings - target_embeddings).square().sum(-1)
-        return torch.where(mask, each, 0.0).sum(1)
+        return (embeddings - target_embeddings).square().sum((1, 2))

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from genloss.losses._checks import at_least_float32, finite_data, floating, not_empty
-from genloss.losses._fields import at_least, not_negative
+from genloss.losses._fields import at_least, not_negative, true_or_false
 from genloss.losses.card import Card, Loss, Reference
 from genloss.losses.samplers import Energy, Sampler
 
@@ -201,6 +201,7 @@ class ContrastiveDivergence(EnergyLoss):
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps, chains=self.chains)
+        true_or_false(persistent=self.persistent)
         not_negative(penalty=self.penalty)
         if not 0.0 <= self.restart <= 1.0:
             raise ValueError(f"restart is {self.restart}, expected a share in [0, 1].")
@@ -209,7 +210,8 @@ class ContrastiveDivergence(EnergyLoss):
         """Returns the persistent chains, freshly started; empty for CD-k."""
         if not self.persistent:
             return {}
-        return {"chains": sampler.fresh(like.new_empty((self.chains, *like.shape[1:])), rng)}
+        chains = at_least_float32(like.new_empty((self.chains, *like.shape[1:])))  # as the data will be
+        return {"chains": sampler.fresh(chains, rng)}
 
     def _terms(
         self,
@@ -329,6 +331,11 @@ class NoiseContrastive(EnergyLoss):
         if noise is None:
             raise ValueError("NoiseContrastive tells data from noise and got none; pass noise=NormalNoise.fit(real).")
         fakes = noise.sample(self.ratio * len(real), rng).to(real).detach()
+        if fakes.shape[1:] != real.shape[1:]:
+            raise ValueError(
+                f"one sample of the noise has shape {tuple(fakes.shape[1:])} and one of the data "
+                f"{tuple(real.shape[1:])}, expected equal shapes; fit the noise to the data, as NormalNoise.fit does."
+            )
         on_real = self._logits(energy, real, noise)
         on_noise = self._logits(energy, fakes, noise)
         parts = {
@@ -355,6 +362,9 @@ class NormalNoise:
         mean: `(...)`, the shape of one sample.
         root: `(features, features)`, lower triangular, the Cholesky factor of the covariance of flattened samples.
 
+    Raises:
+        ValueError: the root is no such factor, or does not fit the mean.
+
     Example:
         >>> noise = NormalNoise.fit(torch.randn(100, 3, generator=torch.Generator().manual_seed(0)))
         >>> noise.sample(5, torch.Generator().manual_seed(0)).shape
@@ -363,6 +373,18 @@ class NormalNoise:
 
     mean: Tensor
     root: Tensor
+
+    def __post_init__(self) -> None:
+        size = self.mean.numel()
+        if self.root.shape != (size, size):
+            raise ValueError(
+                f"root has shape {tuple(self.root.shape)} for samples of shape {tuple(self.mean.shape)}, expected "
+                f"({size}, {size}): a factor of the covariance of flattened samples."
+            )
+        if bool(self.root.triu(1).any()) or not bool((self.root.diagonal() > 0.0).all()):
+            raise ValueError(
+                "root is not lower triangular with a positive diagonal; expected torch.linalg.cholesky(covariance)."
+            )
 
     @classmethod
     def fit(cls, real: Tensor, *, floor: float = 1e-3) -> NormalNoise:
@@ -376,7 +398,7 @@ class NormalNoise:
         if real.ndim == 0 or len(real) < 2:
             raise ValueError(f"real has shape {tuple(real.shape)}, expected at least 2 samples to have a covariance.")
         finite_data(real=real)
-        flat = at_least_float32(real.detach()).flatten(1)
+        flat = at_least_float32(real.detach()).reshape(len(real), -1)
         covariance = flat.mT.cov().reshape(flat.shape[1], flat.shape[1])
         root: Tensor = torch.linalg.cholesky(covariance + floor * torch.eye(len(covariance)).to(covariance))
         return cls(mean=flat.mean(0).reshape(real.shape[1:]), root=root)
@@ -390,7 +412,9 @@ class NormalNoise:
     def log_prob(self, x: Tensor) -> Tensor:
         """Returns the log-density of `x` `(n, ...)`, `(n,)` in nats."""
         with torch.autocast(x.device.type, enabled=False):
-            white: Tensor = torch.linalg.solve_triangular(self.root, (x - self.mean).flatten(1).mT, upper=False)
+            white: Tensor = torch.linalg.solve_triangular(
+                self.root, (x - self.mean).reshape(len(x), -1).mT, upper=False
+            )
             size = len(self.root)
             log_volume = self.root.diagonal().log().sum() + 0.5 * size * math.log(2.0 * math.pi)
             return -0.5 * white.square().sum(0) - log_volume

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genloss.losses._checks import floating, not_empty
-from genloss.losses._fields import not_negative, positive
+from genloss.losses._fields import at_least, not_negative, positive
 from genloss.losses.card import Card, Loss, Reference
 
 __all__ = ["BipartiteEnergy", "Energy", "Gibbs", "Langevin", "Sampler"]
@@ -34,6 +34,16 @@ class BipartiteEnergy(Protocol):
         """Draws the visible units given the hidden ones."""
 
 
+def graphed(energies: Tensor) -> Tensor:
+    """Returns the energies; raises ValueError when no gradient can reach the input."""
+    if not energies.requires_grad:
+        raise ValueError(
+            "the energy has no gradient: it is constant, or detached from its input; expected a differentiable "
+            "function of x, without torch.no_grad()."
+        )
+    return energies
+
+
 class Sampler(Loss, ABC):
     """A Markov chain on an energy's density. A subclass writes one transition and where a fresh chain starts."""
 
@@ -44,10 +54,11 @@ class Sampler(Loss, ABC):
 
         Raises:
             TypeError: `start` is not floating, or the sampler does not fit the energy.
-            ValueError: there is no chain.
+            ValueError: there is no chain, steps are negative, or the energy does not depend on its input.
         """
         floating(start=start)
         not_empty(start=start)
+        at_least(0, steps=steps)
         x = start.detach()
         for _ in range(steps):
             x = self.step(energy, x, rng)
@@ -137,7 +148,7 @@ class Langevin(Sampler):
         """Returns the chains after one transition, detached."""
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(energy(leaf).sum(), leaf)
+            (gradient,) = torch.autograd.grad(graphed(energy(leaf)).sum(), leaf)
         if self.gradient_clip is not None:
             gradient = gradient.clamp(-self.gradient_clip, self.gradient_clip)
         noise = torch.empty_like(x).normal_(generator=rng) * (self.step_size if self.noise is None else self.noise)

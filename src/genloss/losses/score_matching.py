@@ -11,15 +11,21 @@ from torch import Tensor
 from genloss.losses._fields import at_least, each_positive
 from genloss.losses.card import Card, Reference
 from genloss.losses.energy import EnergyLoss, EnergyTerms, NoiseDensity, energies_of
-from genloss.losses.samplers import Energy, Sampler
+from genloss.losses.samplers import Energy, Sampler, graphed
 
 __all__ = ["DenoisingScoreMatching", "ScoreMatching", "SlicedScoreMatching"]
 
 
 def _score(energy: Energy, x: Tensor, *condition: Tensor) -> Tensor:
     """Returns $-\\nabla E(x)$ with a graph."""
-    (gradient,) = torch.autograd.grad(energies_of(energy, x, *condition).sum(), x, create_graph=True)
+    energies = graphed(energies_of(energy, x, *condition))
+    (gradient,) = torch.autograd.grad(energies.sum(), x, create_graph=True)
     return -gradient
+
+
+def _rows(x: Tensor) -> Tensor:
+    """Returns `(batch, features)`, also of data that are one number a sample."""
+    return x.reshape(len(x), -1)
 
 
 def _derivative(values: Tensor, x: Tensor) -> Tensor:
@@ -79,8 +85,8 @@ class ScoreMatching(EnergyLoss):
     ) -> EnergyTerms:
         with torch.enable_grad():
             x = real.requires_grad_()
-            score = _score(energy, x).flatten(1)
-            columns = [_derivative(score[:, i], x).flatten(1)[:, i] for i in range(score.shape[1])]
+            score = _rows(_score(energy, x))
+            columns = [_rows(_derivative(score[:, i], x))[:, i] for i in range(score.shape[1])]
         trace, square = torch.stack(columns).sum(0), 0.5 * score.square().sum(1)
         return EnergyTerms(surrogate=square + trace, parts={"half_square": square, "trace": trace})
 
@@ -146,12 +152,12 @@ class SlicedScoreMatching(EnergyLoss):
         with torch.enable_grad():
             x = real.requires_grad_()
             score = _score(energy, x)
-            trace = torch.zeros_like(score.flatten(1)[:, 0])
+            trace = score.new_zeros(len(score))
             for _ in range(self.projections):
                 signs = torch.empty_like(real).bernoulli_(0.5, generator=rng).mul_(2.0).sub_(1.0)
-                along = _derivative((score * signs).flatten(1).sum(1), x)
-                trace = trace + (along * signs).flatten(1).sum(1) / self.projections
-        square = 0.5 * score.flatten(1).square().sum(1)
+                along = _derivative(score * signs, x)
+                trace = trace + _rows(along * signs).sum(1) / self.projections
+        square = 0.5 * _rows(score).square().sum(1)
         return EnergyTerms(surrogate=square + trace, parts={"half_square": square, "trace": trace})
 
 
@@ -236,5 +242,5 @@ class DenoisingScoreMatching(EnergyLoss):
         with torch.enable_grad():
             noisy = (real + wide * error).requires_grad_()
             score = _score(energy, noisy, *(() if len(levels) == 1 else (sigma,)))
-        surrogate = 0.5 * (wide * score + error).flatten(1).square().sum(1)
+        surrogate = 0.5 * _rows(wide * score + error).square().sum(1)
         return EnergyTerms(surrogate=surrogate, parts={"denoising": surrogate})

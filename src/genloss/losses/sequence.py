@@ -17,8 +17,10 @@ from genloss.losses._checks import (
     in_vocabulary,
     logits_not_probabilities,
     mask_counts,
+    not_above_zero,
     not_empty,
     rows_not_probabilities,
+    whole_numbers,
 )
 from genloss.losses._fields import at_least
 from genloss.losses.card import Card, Loss, Reference
@@ -41,8 +43,7 @@ def check_tokens(logits: Tensor, tokens: Tensor, mask: Tensor) -> None:
     """Raises unless logits `(..., length, vocabulary)`, tokens and mask `(..., length)` fit each other."""
     floating(logits=logits)
     not_empty(logits=logits)
-    if tokens.dtype != torch.long:
-        raise TypeError(f"tokens have dtype {tokens.dtype}, expected torch.int64; convert them with .long().")
+    whole_numbers(tokens=tokens)
     if logits.ndim < 3 or tokens.shape != logits.shape[:-1] or mask.shape != tokens.shape:
         raise ValueError(
             f"logits have shape {tuple(logits.shape)}, tokens {tuple(tokens.shape)} and mask {tuple(mask.shape)}; "
@@ -64,12 +65,21 @@ def mask_after_end(tokens: Tensor, end: int) -> Tensor:
     Returns:
         `(..., length)`, bool.
 
+    Raises:
+        TypeError: the tokens are not int64.
+
     Example:
         >>> mask_after_end(torch.tensor([[4, 2, 4, 2]]), end=2)
         tensor([[ True,  True, False, False]])
     """
+    whole_numbers(tokens=tokens)
     ended = (tokens == end).long()
     return (ended.cumsum(-1) - ended) == 0
+
+
+def blanked(values: Tensor, mask: Tensor) -> Tensor:
+    """Returns `(..., features)` with zeros where the mask is false: whatever stands there, NaN too, has no gradient."""
+    return values.masked_fill(~mask.unsqueeze(-1), 0.0)
 
 
 def _token_log_prob(logits: Tensor, tokens: Tensor) -> Tensor:
@@ -100,7 +110,7 @@ def sequence_log_prob(logits: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
     """
     check_tokens(logits, tokens, mask)
     # Where, and not a product: an impossible token under the mask would make 0 times infinity.
-    return torch.where(mask, _token_log_prob(logits, tokens), 0.0).sum(-1)
+    return torch.where(mask, _token_log_prob(blanked(logits, mask), tokens), 0.0).sum(-1)
 
 
 def perplexity(log_prob: Tensor, mask: Tensor) -> Tensor:
@@ -113,13 +123,14 @@ def perplexity(log_prob: Tensor, mask: Tensor) -> Tensor:
 
     Raises:
         TypeError: a dtype is wrong.
-        ValueError: shapes do not fit, or no token counts.
+        ValueError: shapes do not fit, no token counts, or (checked on the CPU only) a log-probability is above 0.
 
     Example:
         >>> perplexity(torch.tensor([-2.7726]), torch.tensor([[True, True, False]]))
         tensor(4.0000)
     """
     floating(log_prob=log_prob)
+    not_above_zero(log_prob=log_prob)
     boolean(mask=mask)
     if mask.ndim != 2 or log_prob.shape != mask.shape[:1]:
         raise ValueError(
@@ -156,7 +167,7 @@ class TokenLoss(Loss, ABC):
                 false everywhere or a token, padding too, is not in the vocabulary.
         """
         check_tokens(logits, targets, mask)
-        return self._loss(at_least_float32(logits), targets, mask)
+        return self._loss(blanked(at_least_float32(logits), mask), targets, mask)
 
     @abstractmethod
     def _loss(self, logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor: ...
@@ -291,7 +302,8 @@ class EditInvariant(TokenLoss):
         pairs = logits.log_softmax(-1).gather(-1, targets.unsqueeze(1).expand(-1, length, -1))
         # A floor, since a weight of 0 times minus infinity would be no number.
         pairs = torch.where(mask.unsqueeze(2) & mask.unsqueeze(1), pairs.clamp(min=_LOWEST), 0.0)
-        total, counted = logits.new_zeros(len(logits)), logits.new_zeros(len(logits))
+        # 0 with a graph, for sentences that are shorter than every size.
+        total, counted = 0.0 * pairs.sum((1, 2)), logits.new_zeros(len(logits))
         for size in self.sizes:
             if size > length:
                 continue

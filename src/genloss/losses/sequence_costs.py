@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from genloss.losses._checks import boolean, same_shape, whole_numbers
+from genloss.losses._fields import true_or_false
 from genloss.losses.card import Card, Loss, Reference
 
 __all__ = ["BLEU", "ChrF", "Cost", "EditDistance", "distinct_samples", "token_costs"]
@@ -18,7 +20,7 @@ _MISSING = "{} needs the package {}, which is not installed; run: pip install 'g
 
 
 class Cost(Loss, ABC):
-    """What a produced sequence costs against its reference, low for good ones. A subclass writes `_cost`."""
+    """What a produced sequence costs against its reference, low for good ones. A subclass writes `_counter`."""
 
     family: ClassVar[str] = "cost"
 
@@ -87,6 +89,9 @@ class EditDistance(Cost):
 
     normalised: bool = False
 
+    def __post_init__(self) -> None:
+        true_or_false(normalised=self.normalised)
+
     def _counter(self) -> Callable[[Sequence[Hashable], Sequence[Hashable]], float]:
         try:
             from rapidfuzz.distance import Levenshtein
@@ -105,7 +110,8 @@ class BLEU(Cost):
     """One less the sentence's BLEU, in [0, 1].
 
     Tokens are compared as they are (no tokeniser), with exponential smoothing, and only n-gram orders that the sentence
-    is long enough for: without that, a perfect sentence of two words would score 0.
+    is long enough for: without that, a perfect sentence of two words would score 0. An empty sentence costs 0 against
+    an empty one, and 1 against any other.
 
     Example:
         >>> cost = BLEU()([[1, 2, 3]], [[1, 2, 3]])
@@ -143,7 +149,13 @@ class BLEU(Cost):
         metric = _sacrebleu("bleu").BLEU(effective_order=True, tokenize="none", smooth_method="exp")
 
         def count(produced: Sequence[Hashable], reference: Sequence[Hashable]) -> float:
-            score = metric.sentence_score(" ".join(map(str, produced)), [" ".join(map(str, reference))])
+            if not produced and not reference:
+                return 0.0
+            # Numbers stand for the tokens, which may hold spaces or print alike.
+            numbers = {token: str(number) for number, token in enumerate(dict.fromkeys((*produced, *reference)))}
+            score = metric.sentence_score(
+                " ".join(numbers[token] for token in produced), [" ".join(numbers[token] for token in reference)]
+            )
             return min(1.0, max(0.0, 1.0 - float(score.score) / 100.0))
 
         return count
@@ -187,6 +199,8 @@ class ChrF(Cost):
             return " ".join(map(str, tokens))
 
         def count(produced: Sequence[Hashable], reference: Sequence[Hashable]) -> float:
+            if not produced and not reference:
+                return 0.0
             score = metric.sentence_score(text(produced), [text(reference)])
             return min(1.0, max(0.0, 1.0 - float(score.score) / 100.0))
 
@@ -235,11 +249,7 @@ def token_costs(
             f"samples have shape {tuple(samples.shape)} and targets {tuple(targets.shape)}, expected "
             f"(batch, samples, length) and (batch, length)."
         )
-    if samples.dtype != torch.long or targets.dtype != torch.long:
-        raise TypeError(
-            f"samples have dtype {samples.dtype} and targets {targets.dtype}, expected torch.int64; convert them with "
-            f".long()."
-        )
+    whole_numbers(samples=samples, targets=targets)
     make = words or (lambda tokens: tokens)
     cut = [make(_until(row, end)) for row in samples.flatten(0, 1).tolist()]
     references = [make(_until(row, end)) for row in targets.tolist()]
@@ -261,11 +271,20 @@ def distinct_samples(samples: Tensor, mask: Tensor) -> Tensor:
     Returns:
         `(batch, samples)`, bool.
 
+    Raises:
+        TypeError: the tokens are not int64, or the mask is not bool.
+        ValueError: shapes do not fit.
+
     Example:
         >>> samples = torch.tensor([[[1, 0], [2, 0], [1, 9]]])
         >>> distinct_samples(samples, torch.tensor([[[True, False], [True, False], [True, False]]]))
         tensor([[ True,  True, False]])
     """
+    whole_numbers(samples=samples)
+    boolean(mask=mask)
+    same_shape(samples=samples, mask=mask)
+    if samples.ndim != 3:
+        raise ValueError(f"samples have shape {tuple(samples.shape)}, expected (batch, samples, length).")
     marked = samples.masked_fill(~mask, -1)
     equal = (marked.unsqueeze(1) == marked.unsqueeze(2)).all(-1)
     return ~equal.tril(-1).any(-1)

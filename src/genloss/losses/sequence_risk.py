@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, final
 
 from torch import Tensor
 
-from genloss.losses._checks import at_least_float32, boolean, floating, not_empty, same_shape
+from genloss.losses._checks import at_least_float32, boolean, floating, not_above_zero, not_empty, same_shape
 from genloss.losses._fields import one_of, positive
 from genloss.losses.card import Card, Loss, Reference
 from genloss.losses.sequence_costs import Cost, EditDistance
@@ -25,7 +25,6 @@ _SHEN_2016 = Reference(
     url="https://arxiv.org/abs/1512.02433",
     equation="section 3",
 )
-_ROUNDING = 1e-3  # nats above 0 that a sum of many token log-probabilities may reach
 
 
 class RiskLoss(Loss, ABC):
@@ -72,7 +71,7 @@ class RiskLoss(Loss, ABC):
         same_shape(sample_log_probs=sample_log_probs, costs=costs)
         if sample_log_probs.ndim != 2:
             raise ValueError(f"sample_log_probs has shape {tuple(sample_log_probs.shape)}, expected (batch, samples).")
-        _check_not_above_zero(sample_log_probs)
+        not_above_zero(sample_log_probs=sample_log_probs)
         if distinct is not None:
             boolean(distinct=distinct)
             same_shape(sample_log_probs=sample_log_probs, distinct=distinct)
@@ -95,13 +94,9 @@ class RiskLoss(Loss, ABC):
     ) -> Tensor: ...
 
 
-def _check_not_above_zero(log_probs: Tensor) -> None:
-    """Raises ValueError when log-probabilities on the CPU are above 0: probabilities, or negative losses."""
-    if log_probs.is_cpu and (highest := log_probs.detach().max().item()) > _ROUNDING:
-        raise ValueError(
-            f"sample_log_probs reach {highest:.4g}, expected log-probabilities, at most 0; pass sequence_log_prob(...) "
-            f"itself, neither its exponential nor its negative."
-        )
+def _check_cost(cost: object) -> None:
+    if not isinstance(cost, Cost):
+        raise ValueError(f"cost is {cost!r}, expected a Cost, such as EditDistance() or BLEU().")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +106,7 @@ class _Expectation(RiskLoss):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
+        _check_cost(self.cost)
         positive(alpha=self.alpha)
 
     def _loss(self, log_probs: Tensor, costs: Tensor, distinct: Tensor | None, greedy_costs: Tensor | None) -> Tensor:
@@ -266,6 +262,7 @@ class SelfCritical(RiskLoss):
     baseline: Literal["greedy", "leave_one_out"] = "leave_one_out"
 
     def __post_init__(self) -> None:
+        _check_cost(self.cost)
         one_of("baseline", self.baseline, ("greedy", "leave_one_out"))
 
     def _loss(self, log_probs: Tensor, costs: Tensor, distinct: Tensor | None, greedy_costs: Tensor | None) -> Tensor:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from genloss.losses._fields import at_least, positive
+from genloss.losses._fields import at_least, positive, true_or_false
 from genloss.losses._pairwise import with_gradient
 from genloss.losses._references import NNDL
 from genloss.losses._sinkhorn import solve
@@ -321,6 +321,7 @@ class Sinkhorn(SampleDistance):
     def __post_init__(self) -> None:
         positive(blur=self.blur, tolerance=self.tolerance)
         at_least(1, iterations=self.iterations)
+        true_or_false(debias=self.debias)
         if self.p not in (1, 2):
             raise ValueError(f"p is {self.p}, expected 1 or 2.")
 
