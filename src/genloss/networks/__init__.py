@@ -1,5 +1,13 @@
 """Networks built from the shape of the data. A network knows no loss."""
 
+from genloss.networks.attention import (
+    AdditiveAttention,
+    Attention,
+    AttentionalState,
+    BilinearAttention,
+    DotProductAttention,
+    GatedUpdate,
+)
 from genloss.networks.base import Architecture, CouplesBatch, architectures, couples_batch
 from genloss.networks.dcgan import DCGAN
 from genloss.networks.inference import GaussianInference, TwoLayerInference
@@ -12,8 +20,14 @@ __all__ = [
     "DCGAN",
     "MLP",
     "RBM",
+    "AdditiveAttention",
     "Architecture",
+    "Attention",
+    "AttentionalState",
+    "BilinearAttention",
     "CouplesBatch",
+    "DotProductAttention",
+    "GatedUpdate",
     "GaussianInference",
     "MinibatchDiscrimination",
     "ReferenceBatch",
