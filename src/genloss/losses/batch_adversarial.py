@@ -119,8 +119,11 @@ class SoftmaxGAN(AdversarialLoss):
 
     Per sample; the batch means are the cross-entropies with targets $1/\lvert B_r\rvert$ on real samples
     (discriminator) and $1/\lvert B\rvert$ on all (generator). Its value depends on the batch size: $\log 2\lvert
-    B_r\rvert$ at equilibrium. No sample's gradient exceeds its share of the batch. It fails like the cross-entropy
-    losses, and near the equilibrium its generator hardly moves: the gradient is 0 where all scores are equal.
+    B_r\rvert$ at equilibrium. The gradient in the scores is their softmax less the targets: it sums to 0, so that only
+    differences within the batch count, and no score is raised by more than its target. Use it where levels of the
+    scores should not matter. It fails by outliers: one score some nats above the rest takes the whole softmax, is
+    lowered with the weight of the entire batch, and hides all other fakes from the discriminator. At the equilibrium
+    the generator does not move: its gradient is 0 where all scores are equal.
 
     Example:
         >>> import torch
@@ -141,8 +144,9 @@ class SoftmaxGAN(AdversarialLoss):
         },
         minimised_by="Both minimise the cross-entropy of a softmax over the batch: the discriminator with uniform "
         "targets on the real samples, the generator with uniform targets on all.",
-        when="When outlying scores should not rule: every sample's gradient lies within its share of the batch.",
-        fails="Its value depends on the batch size; needs real scores in the generator's update.",
+        when="Where levels of the scores should not matter: only their differences within the batch count.",
+        fails="Outlying scores rule: one far above the rest takes the gradient of the whole batch. Its value depends "
+        "on the batch size; needs real scores in the generator's update.",
         references=(
             Reference(
                 authors="Lin",
