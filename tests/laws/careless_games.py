@@ -103,6 +103,65 @@ class OwnMMD(SampleDistance):
         return k(x, x).mean() + k(y, y).mean() - 2.0 * k(x, y).mean()
 
 
+class OwnKernelDistance(SampleDistance):
+    """The same, biased, for a mistake to spoil; says nothing of its estimator."""
+
+    def squared(self, a, b):
+        return (a[:, None] - b[None]).square().sum(-1)
+
+    def mean(self, a, b):
+        return (-0.5 * self.squared(a, b)).exp().mean()
+
+    def _distance(self, x, y, rng):
+        return self.mean(x, x) + self.mean(y, y) - 2.0 * self.mean(x, y)
+
+
+class GramWithoutCentring(OwnKernelDistance):
+    """|a|^2 + |b|^2 - 2 ab, which cancels far from the origin."""
+
+    def squared(self, a, b):
+        return (a.square().sum(1)[:, None] + b.square().sum(1)[None] - 2 * a @ b.T).clamp(min=0)
+
+
+class CutToTheShorter(OwnKernelDistance):
+    """The larger set loses its surplus."""
+
+    def _distance(self, x, y, rng):
+        n = min(len(x), len(y))
+        return super()._distance(x[:n], y[:n], rng)
+
+
+class SumsForMeans(OwnKernelDistance):
+    def mean(self, a, b):
+        return (-0.5 * self.squared(a, b)).exp().sum()
+
+
+class DiagonalCounted(OwnKernelDistance):
+    """The pairs of a sample with itself left out of the sum, and counted in the divisor."""
+
+    def mean(self, a, b):
+        kernel = (-0.5 * self.squared(a, b)).exp()
+        return (kernel.fill_diagonal_(0.0) if a is b else kernel).mean()
+
+
+class UnbiasedForEqualSizes(OwnKernelDistance):
+    """Claims to be unbiased, and takes one divisor for both sets."""
+
+    estimator = "unbiased"
+
+    def _distance(self, x, y, rng):
+        inner = (self.mean(a, a) - 1 / len(a) for a in (x, y))
+        return sum(inner) * len(x) / (len(x) - 1) - 2.0 * self.mean(x, y)
+
+
+class OneListOfFeatures(SampleDistance):
+    """The distance of sorted numbers, all features in one list."""
+
+    def _distance(self, x, y, rng):
+        levels = torch.linspace(0, 1, 50, dtype=x.dtype)
+        return (x.flatten().quantile(levels) - y.flatten().quantile(levels)).abs().mean()
+
+
 class DistanceThroughARoot(SampleDistance):
     """An energy distance of norms whose slope at equal points is not a number."""
 
@@ -161,10 +220,16 @@ MISTAKES = [
     (SumOverTheBatch(), "depends on the others"),
     (PushesApart(), "towards 0"),
     (OwnMMD(), "an unbiased estimate is 0"),
+    (GramWithoutCentring(), "far out in float32"),
+    (CutToTheShorter(), "compared whole"),
+    (SumsForMeans(), "neither grows nor is below 0"),
+    (DiagonalCounted(), "neither grows nor is below 0"),
+    (UnbiasedForEqualSizes(), "an unbiased estimate is 0"),
+    (OneListOfFeatures(), "features are exchanged"),
     (DistanceThroughARoot(), "between equal sets it is finite"),
     (MatchesOneWay(), "Exchanging both sets"),
     (Remembers(), "Called again"),
     (TargetsSwapped(), "parts real from fake"),
     (NothingToSettle(), "no shift of all scores"),
 ]
-SOUND = [OwnGradientPenalty()]
+SOUND = [OwnGradientPenalty(), OwnKernelDistance()]

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch.nn.functional import logsigmoid
 
-from genloss.losses import EnergyLoss, EnergyTerms, Likelihood, VariationalLoss, VariationalTerms
+from genloss.losses import EnergyLoss, EnergyTerms, Likelihood, Sampler, VariationalLoss, VariationalTerms
 
 
 class OwnELBO(VariationalLoss):
@@ -53,6 +53,14 @@ class KLTermAdded(OwnELBO):
 
     def reported(self, reconstruction, kl):
         return reconstruction + kl
+
+
+class KLAscended(OwnELBO):
+    """An honest bound, and the KL term with its sign turned in what is minimised."""
+
+    def _terms(self, posterior, prior, z, log_likelihood, rng):
+        terms = super()._terms(posterior, prior, z, log_likelihood, rng)
+        return VariationalTerms(surrogate=terms.surrogate - 2 * terms.parts["kl"], bound=terms.bound, parts=terms.parts)
 
 
 class KLOfTheBatch(OwnELBO):
@@ -168,6 +176,29 @@ class OwnGaussian(Likelihood):
         return parameters[0] + (0.5 * parameters[1]).exp() * noise
 
 
+class MeanTwice(OwnGaussian):
+    def _mean(self, parameters):
+        return 2 * parameters[0]
+
+
+class OwnCoin(Likelihood):
+    """A Bernoulli whose levels are of float32, as tensors are by default."""
+
+    takes_logits: ClassVar[bool] = True
+
+    def levels_of_data(self):
+        return torch.tensor([0.0, 1.0])
+
+    def _log_prob(self, x, parameters):
+        return x * logsigmoid(parameters[0]) + (1 - x) * logsigmoid(-parameters[0])
+
+    def _mean(self, parameters):
+        return parameters[0].sigmoid()
+
+    def _sample(self, parameters, rng):
+        return torch.bernoulli(parameters[0].sigmoid(), generator=rng)
+
+
 class ConstantForgotten(OwnGaussian):
     def _log_prob(self, x, parameters):
         mean, log_variance = parameters
@@ -181,11 +212,43 @@ class DeviationFromLogVariance(OwnGaussian):
         return parameters[0] + parameters[1].exp() * torch.empty_like(parameters[0]).normal_(generator=rng)
 
 
+class OwnLangevin(Sampler):
+    step_size = 0.1
+    factor = 0.5
+
+    def step(self, energy, x, rng):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(energy(x).sum(), x)
+        noise = torch.empty_like(x).normal_(generator=rng)
+        return x.detach() - self.factor * self.step_size**2 * gradient + self.step_size * noise
+
+    def fresh(self, like, rng):
+        return torch.empty_like(like).normal_(generator=rng)
+
+
+class ClimbsTheEnergy(OwnLangevin):
+    factor = -0.5
+
+
+class HalfForgotten(OwnLangevin):
+    """The gradient's half left out: draws with half the variance."""
+
+    factor = 1.0
+
+
+class RootForgotten(OwnLangevin):
+    """A whole step of the gradient beside a whole step of noise, instead of its root."""
+
+    factor = 10.0
+
+
 MISTAKES = [
     (MeanOverLatents(), "does not exceed log p(x)"),
     (LogVarianceForDeviation(), "does not exceed log p(x)"),
     (ReversedDivergence(), "does not exceed log p(x)"),
     (KLTermAdded(), "does not exceed log p(x)"),
+    (KLAscended(), "no further from the prior"),
     (KLOfTheBatch(), "couples_batch says so"),
     (MeanOfExponentials(), "finite in float32"),
     (SumInsteadOfMean(), "does not exceed log p(x)"),
@@ -197,5 +260,9 @@ MISTAKES = [
     (NoiseOfTheGlobalGenerator(), "global generator is left alone"),
     (ConstantForgotten(), "integrate, to 1"),
     (DeviationFromLogVariance(), "mean and spread"),
+    (MeanTwice(), "The mean is that of the density"),
+    (ClimbsTheEnergy(), "mean and variance are kept"),
+    (HalfForgotten(), "mean and variance are kept"),
+    (RootForgotten(), "mean and variance are kept"),
 ]
-SOUND = [OwnELBO(), OwnIWAE(), OwnScoreMatching(), OwnGaussian()]
+SOUND = [OwnELBO(), OwnIWAE(), OwnScoreMatching(), OwnGaussian(), OwnCoin(), OwnLangevin()]

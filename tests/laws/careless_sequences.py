@@ -3,7 +3,16 @@
 import torch
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
-from genloss.losses import AttentionPenalty, CompletionLoss, ContextLoss, Cost, EmbeddingLoss, RiskLoss, TokenLoss
+from genloss.losses import (
+    AttentionPenalty,
+    CompletionLoss,
+    ContextLoss,
+    Cost,
+    EmbeddingLoss,
+    RiskLoss,
+    TokenLoss,
+    mask_after_end,
+)
 
 
 class MaskForgotten(TokenLoss):
@@ -44,13 +53,39 @@ class BatchOfTokens(TokenLoss):
         return cross_entropy(logits[mask], targets[mask]).expand(len(logits))
 
 
+class AddedToProbabilities(TokenLoss):
+    """log(softmax(x) + 1e-8): finite, and without a gradient from a logit of 18 on."""
+
+    def _loss(self, logits, targets, mask):
+        values = -(softmax(logits, -1) + 1e-8).log().gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+        return torch.where(mask, values, 0.0).sum(1)
+
+
+class SmoothedTheWrongWay(TokenLoss):
+    """Label smoothing with the sign of its uniform part turned: unlikely tokens pay without end."""
+
+    def _loss(self, logits, targets, mask):
+        log_probs = log_softmax(logits, -1)
+        values = -0.9 * log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1) + 0.1 * log_probs.mean(-1)
+        return torch.where(mask, values, 0.0).sum(1)
+
+
 class OwnRisk(RiskLoss):
     @property
     def cost(self):
         return OwnCost()
 
     def _loss(self, log_probs, costs, distinct, greedy_costs):
+        if distinct is not None:
+            log_probs = log_probs.masked_fill(~distinct, -torch.inf)
         return (log_probs.softmax(1) * costs).sum(1)
+
+
+class RepeatsKept(OwnRisk):
+    """The mask of distinct sequences is taken and forgotten."""
+
+    def _loss(self, log_probs, costs, distinct, greedy_costs):
+        return super()._loss(log_probs, costs, None, greedy_costs)
 
 
 class RenormalisedOutOfLogSpace(OwnRisk):
@@ -79,7 +114,6 @@ class BaselineOfTheBatch(OwnRisk):
     """The baseline is the mean over the batch's targets."""
 
     def _loss(self, log_probs, costs, distinct, greedy_costs):
-        costs = costs + torch.arange(len(costs), dtype=costs.dtype)[:, None]
         return ((costs - costs.mean()) * log_probs).mean(1)
 
 
@@ -113,9 +147,27 @@ class CosineOfZero(EmbeddingLoss):
         return torch.where(mask, 1.0 - cosine, 0.0).sum(1)
 
 
-class PaddingMatters(EmbeddingLoss):
+class SumsOfWords(EmbeddingLoss):
+    """Sentences reduced to the sums of their words before they are compared."""
+
     def _loss(self, embeddings, target_embeddings, mask):
-        return (embeddings - target_embeddings).square().sum((1, 2))
+        return torch.where(mask.unsqueeze(-1), embeddings - target_embeddings, 0.0).sum(1).square().sum(1)
+
+
+class MeanOfAllPositions(EmbeddingLoss):
+    """The mean over the length of the batch, padding too."""
+
+    def _loss(self, embeddings, target_embeddings, mask):
+        each = (embeddings - target_embeddings).square().sum(-1)
+        return torch.where(mask, each, 0.0).mean(1)
+
+
+class TeachesItsOwnSample(CompletionLoss):
+    """The cross-entropy with what the model said itself."""
+
+    def _loss(self, sample_logits, samples, targets):
+        values = cross_entropy(sample_logits.transpose(1, 2), samples, reduction="none")
+        return torch.where(mask_after_end(samples, 0), values, 0.0).sum(1)
 
 
 class PrefixOnly(CompletionLoss):
@@ -123,6 +175,13 @@ class PrefixOnly(CompletionLoss):
 
     def _loss(self, sample_logits, samples, targets):
         return cross_entropy(sample_logits.transpose(1, 2), samples, reduction="none").sum(1)
+
+
+class BagOfProbabilities(ContextLoss):
+    """log(softmax(x) + 1e-8), as for single tokens."""
+
+    def _loss(self, logits, targets, mask):
+        return -torch.where(mask, (softmax(logits, -1) + 1e-8).log().gather(1, targets), 0.0).sum(1)
 
 
 class BagWithPadding(ContextLoss):
@@ -136,6 +195,9 @@ MISTAKES = [
     (MaskedLogits(), "mask leaves out changes nothing"),
     (LogOfSoftmax(), "finite in float32"),
     (BatchOfTokens(), "sentences do not see each other"),
+    (AddedToProbabilities(), "its gradient has not vanished"),
+    (SmoothedTheWrongWay(), "do not lower it without end"),
+    (RepeatsKept(), "distinct leaves out counts nothing"),
     (RenormalisedOutOfLogSpace(), "changes no gradient"),
     (RewardForCost(), "cheapest sequence more likely"),
     (NoBaseline(), "Equal costs"),
@@ -143,8 +205,11 @@ MISTAKES = [
     (LengthCounts(), "masks leave out changes nothing"),
     (LogOfZero(), "attends to one alone"),
     (CosineOfZero(), "at embeddings of 0"),
-    (PaddingMatters(), "padding counts nothing"),
+    (SumsOfWords(), "Equal sentences cost nothing, others more"),
+    (MeanOfAllPositions(), "padding counts nothing"),
+    (TeachesItsOwnSample(), "its next token is raised"),
     (PrefixOnly(), "What follows a sample's end"),
+    (BagOfProbabilities(), "gradient has not vanished"),
     (BagWithPadding(), "Padding counts nothing"),
 ]
 SOUND = [OwnRisk(), OwnCost()]

@@ -272,6 +272,12 @@ class Shrinks(WeightClip):
         super().apply_([parameter.detach().mul_(0.5) * 1.0 for parameter in parameters])
 
 
+class PointsInATuple(R1):
+    """A tuple, where the model compares sets."""
+
+    points = ("real",)
+
+
 class NormalisedOverTheBatch(PullingAway):
     """The pulling-away term with features normalised over axis 0."""
 
@@ -294,6 +300,7 @@ class NegativePenalty(OrthogonalPenalty):
 OTHERS = [
     (SpentIterator(), "refused"),
     (Shrinks(), "Applied twice"),
+    (PointsInATuple(), "points is a set of the names"),
     (NormalisedOverTheBatch(), "features of 0"),
     (DetachedMean(), "derivatives of its value"),
     (NegativePenalty(), "not negative"),

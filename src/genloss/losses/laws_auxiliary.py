@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -11,14 +12,17 @@ from torch.nn.functional import softplus
 from genloss.losses._law_tools import Setting, derivatives_agree, descend, finite, number, probe, same, seeded
 from genloss.losses.completion import CompletionLoss
 from genloss.losses.embedding_losses import EmbeddingLoss
-from genloss.losses.laws import LawBroken, law
+from genloss.losses.laws import LawBroken, LawSkipped, law
 from genloss.losses.maximum_likelihood import LikelihoodLoss
-from genloss.losses.samplers import Sampler
+from genloss.losses.samplers import Energy, Sampler
 from genloss.losses.sequence import ContextLoss
 from genloss.losses.sequence_costs import Cost
 from genloss.losses.vector_quantised import VectorQuantised
 
 __all__: list[str] = []
+
+_CHAINS, _TRANSITIONS = 20_000, 60
+_TOLERANCE = 0.2  # of a mean, in standard deviations, and of a variance's ratio; a factor forgotten is off by 0.3
 
 
 def _normal(*shape: int, seed: int = 0) -> Tensor:
@@ -39,11 +43,17 @@ def _descends(compute: Callable[[], Tensor], leaf: Tensor) -> str:
 
 
 def _survives(compute: Callable[[Tensor], Tensor], leaf: Tensor) -> str:
-    """Returns a message; raises LawBroken where value or gradient is not finite in float32 at thousands times leaf."""
+    """Returns a message; raises LawBroken where in float32, at thousands times leaf, it overflows or does not pull."""
     large = (3000.0 * leaf).float().requires_grad_()
     value = compute(large)
+    (gradient,) = torch.autograd.grad(value.sum(), large)
     finite("at logits of some thousands the loss is", value)
-    finite("at logits of some thousands the gradient is", torch.autograd.grad(value.sum(), large)[0])
+    finite("at logits of some thousands the gradient is", gradient)
+    if not gradient.abs().max() > 1e-2:
+        raise LawBroken(
+            f"at logits of some thousands, which are wrong, the largest slope is {number(gradient.abs().max())}, "
+            f"expected more than 0.01: use log_softmax, which needs no small number added."
+        )
     return f"values {number(value)}"
 
 
@@ -85,7 +95,7 @@ def context_derivative_is_right(loss: ContextLoss) -> str:
 
 @law("context")
 def context_survives_extremes(loss: ContextLoss) -> str:
-    """At logits of some thousands, value and gradient are finite in float32."""
+    """At logits of some thousands, value and gradient are finite in float32, and the gradient has not vanished."""
     logits, targets, mask = _context()
     return _survives(lambda a: loss(a, targets, mask), logits)
 
@@ -126,6 +136,25 @@ def completion_stops_at_the_end(loss: CompletionLoss) -> str:
 
 
 @law("completion")
+def completion_teaches_the_target(loss: CompletionLoss) -> str:
+    """After a prefix of the target its next token is raised and others are not, whatever the sample says next."""
+    targets = torch.tensor([[1, 2, 0], [2, 3, 0]])
+    samples = torch.tensor([[1, 3, 0], [2, 3, 0]])
+    logits = torch.zeros(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(loss(logits, samples, targets).sum(), logits)
+    for row, place in ((0, 0), (0, 1), (1, 0), (1, 1), (1, 2)):
+        wanted = targets[row, place]
+        slopes = gradient[row, place]
+        if not slopes[wanted] < 0.0 or int((slopes < 0.0).sum()) > 1:
+            raise LawBroken(
+                f"for the target {targets[row].tolist()} and the sample {samples[row].tolist()} the slopes at place "
+                f"{place} are {number(slopes)}, expected one below 0 at token {int(wanted)}, which comes next in the "
+                f"target, and none elsewhere."
+            )
+    return "the target's next token alone is raised"
+
+
+@law("completion")
 def completion_derivative_is_right(loss: CompletionLoss) -> str:
     """The derivative is that of the value."""
     logits, samples, targets = _completion()
@@ -134,7 +163,7 @@ def completion_derivative_is_right(loss: CompletionLoss) -> str:
 
 @law("completion")
 def completion_survives_extremes(loss: CompletionLoss) -> str:
-    """At logits of some thousands, value and gradient are finite in float32."""
+    """At logits of some thousands, value and gradient are finite in float32, and the gradient has not vanished."""
     logits, samples, targets = _completion()
     return _survives(lambda a: loss(a, samples, targets), logits)
 
@@ -181,8 +210,12 @@ def embeddings_meet(loss: EmbeddingLoss) -> str:
     same("of equal sentences the loss is", loss(first, first, mask), torch.zeros_like(value))
     if not bool((value > 0.0).all()):
         raise LawBroken(f"the loss of different sentences is {number(value)}, expected more than 0.")
+    # The same sum over words: a loss of the sums alone does not tell them apart.
+    shifted = first + torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64)[:, None]
+    if not loss(shifted, first, mask)[0] > 1e-6:
+        raise LawBroken("the loss of sentences with other words and an equal sum is 0, expected more: keep their rows.")
     same("with other padding the loss is", loss(torch.where(mask.unsqueeze(-1), first, 9.0), second, mask), value)
-    same("alone the second is", loss(first[1:], second[1:], mask[1:]), value[1:])
+    same("alone, without its padding, the second is", loss(first[1:, :1], second[1:, :1], mask[1:, :1]), value[1:])
     derivatives_agree("the loss", lambda a: loss(a, second, mask), (first,), second=True)
     return f"losses {number(value)}"
 
@@ -226,6 +259,41 @@ def chains_are_pure(loss: Sampler) -> str:
     if first.requires_grad or not torch.equal(before, torch.get_rng_state()):
         raise LawBroken("the chains carry a graph or moved the global generator, expected neither.")
     return "chains are detached and reproducible"
+
+
+def _density(loss: Sampler) -> tuple[Energy, Tensor, float, float]:
+    """Returns an energy that suits the sampler, draws from its density, and their mean and variance."""
+    rng, like = seeded(4), torch.zeros(_CHAINS, 1, dtype=torch.float64)
+    try:
+        # How far it moves where the energy is flat is the scale of a density that it crosses in some steps.
+        moved = loss.step(lambda x: 0.0 * x.sum(1), like, seeded(3))
+    except TypeError:
+        # It needs hidden units. With those summed out the machine's visible units are coins of bias sigmoid(1).
+        bias = 1.0 / (1.0 + math.exp(-1.0))
+        return _Machine(), like.bernoulli(bias, generator=rng), bias, bias * (1.0 - bias)
+    variance = 8.0 * float(moved.var())
+    if not 0.0 < variance < math.inf:
+        raise LawBroken(f"where the energy is flat, chains move by a variance of {variance / 8.0:.3g}, expected more.")
+    mean = 3.0 * variance**0.5
+    draws = mean + variance**0.5 * torch.empty_like(like).normal_(generator=rng)
+    return lambda x: 0.5 * (x - mean).square().sum(1) / variance, draws, mean, variance
+
+
+@law("sampler")
+def chains_keep_the_density(loss: Sampler) -> str:
+    """Chains that start as draws from a density stay so: their mean and variance are kept."""
+    chosen = [name for name in ("noise", "low", "high", "gradient_clip") if getattr(loss, name, None) is not None]
+    if chosen:
+        raise LawSkipped(f"{', '.join(chosen)} is set: it draws from another density than that of the energy")
+    energy, start, mean, variance = _density(loss)
+    chains = loss.run(energy, start, _TRANSITIONS, seeded(5))
+    shift, ratio = (float(chains.mean()) - mean) / variance**0.5, float(chains.var()) / variance
+    if not (abs(shift) < _TOLERANCE and abs(ratio - 1.0) < _TOLERANCE):
+        raise LawBroken(
+            f"after {_TRANSITIONS} transitions the mean is {shift:.3g} standard deviations off and the variance "
+            f"{ratio:.3g} times the density's, expected 0 and 1: a sign, a half or a root of the step."
+        )
+    return f"mean {shift:.2g} standard deviations off, variance {ratio:.3g} times the density's"
 
 
 @probe("likelihood_loss")

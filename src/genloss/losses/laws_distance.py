@@ -18,6 +18,8 @@ _REPEATS = 40
 _MANY = 300
 _ERRORS = 5.0  # standard errors that a mean may be off
 _REMAINS = 0.2  # of a distance, after a descent
+_UNBIASED = ("unbiased", "linear_time")
+_FAR = 8192.0  # float32 holds multiples of 1/64 there
 
 
 def _sets(seed: int, shift: float = 0.0, samples: int = _SAMPLES) -> tuple[Tensor, Tensor]:
@@ -29,6 +31,22 @@ def _sets(seed: int, shift: float = 0.0, samples: int = _SAMPLES) -> tuple[Tenso
 
 def _value(loss: SampleDistance, x: Tensor, y: Tensor) -> Tensor:
     return loss(x, y, rng=seeded(9))
+
+
+def _values(loss: SampleDistance, x_samples: int, y_samples: int) -> Tensor:
+    """Returns many estimates between equal distributions."""
+    pairs = (_sets(seed, samples=max(x_samples, y_samples)) for seed in range(_MANY))
+    return torch.stack([_value(loss, x[:x_samples], y[:y_samples]) for x, y in pairs])
+
+
+def _fewer(loss: SampleDistance) -> int:
+    """Returns how many samples the second set holds beside the first: half as many where the loss takes them."""
+    x, y = _sets(0)
+    try:
+        _value(loss, x, y[: _SAMPLES // 2])
+    except ValueError:
+        return _SAMPLES
+    return _SAMPLES // 2
 
 
 @probe("distance")
@@ -99,9 +117,9 @@ def pulls_the_sets_together(loss: SampleDistance) -> str:
 def is_unbiased(loss: SampleDistance) -> str:
     """Between equal distributions an unbiased estimate is 0 in the mean."""
     estimator = getattr(loss, "estimator", None)
-    if estimator not in ("unbiased", "linear_time"):
+    if estimator not in _UNBIASED:
         raise LawSkipped(f"it does not claim to be unbiased (estimator is {estimator!r})")
-    values = torch.stack([_value(loss, *_sets(seed)) for seed in range(_MANY)])
+    values = _values(loss, _SAMPLES, _fewer(loss))
     error = _standard_error(values)
     if abs(float(values.mean())) > _ERRORS * error:
         raise LawBroken(
@@ -109,6 +127,67 @@ def is_unbiased(loss: SampleDistance) -> str:
             f"error of {error:.2g}, expected 0: the pairs of a sample with itself do not belong to the sum."
         )
     return f"mean {number(values.mean())}, standard error {error:.2g}"
+
+
+@law("distance")
+def more_samples_are_no_further_apart(loss: SampleDistance) -> str:
+    """A set written twice is the same set, or the distance of equal distributions neither grows nor is below 0."""
+    estimator = getattr(loss, "estimator", None)
+    if estimator in _UNBIASED:
+        raise LawSkipped(f"estimator is {estimator!r}: a law of its own holds its mean at 0")
+    few = _fewer(loss)
+    x, y = _sets(6, 1.0)
+    once, twice = _value(loss, x, y[:few]), _value(loss, x.repeat(2, 1), y[:few].repeat(2, 1))
+    if math.isclose(once, twice, rel_tol=1e-3, abs_tol=1e-6):
+        return f"{number(once)}, and with both sets written twice {number(twice)}"
+    small, large = _values(loss, _SAMPLES, few), _values(loss, 2 * _SAMPLES, 2 * few)
+    slack = _ERRORS * math.hypot(_standard_error(small), _standard_error(large))
+    if not -slack <= float(large.mean()) <= float(small.mean()) + slack:
+        raise LawBroken(
+            f"with both sets written twice {number(once)} becomes {number(twice)}, and the mean between equal "
+            f"distributions is {number(small.mean())} for {_SAMPLES} and {few} samples and {number(large.mean())} for "
+            f"twice as many, expected none below 0 and no growth: divide by the number of pairs that are summed."
+        )
+    return f"mean between equal distributions {number(small.mean())}, with twice as many {number(large.mean())}"
+
+
+@law("distance")
+def compares_every_sample(loss: SampleDistance) -> str:
+    """Sets of different sizes are compared whole, or refused."""
+    few = _fewer(loss)
+    if few == _SAMPLES:
+        raise LawSkipped("it takes sets of equal size only")
+    x, y = _sets(5, 1.0)
+    late = torch.cat((torch.zeros(few, 1), torch.full((_SAMPLES - few, 1), 3.0))).double()
+    changes = {
+        "x": (_value(loss, x + late, y[:few]), _value(loss, x, y[:few])),
+        "y": (_value(loss, x[:few], y + late), _value(loss, x[:few], y)),
+    }
+    for name, (after, before) in changes.items():
+        finite(f"with more samples in {name} the distance is", after)
+        if math.isclose(after, before, rel_tol=1e-6, abs_tol=1e-9):
+            raise LawBroken(
+                f"the distance of {_SAMPLES} samples in {name} from {few} others is {number(before)}, and the same "
+                f"after the last {_SAMPLES - few} have moved by 3, expected a change: the surplus is dropped."
+            )
+    return "samples in surplus count"
+
+
+@law("distance")
+def features_keep_their_places(loss: SampleDistance) -> str:
+    """Sets whose features are exchanged are further apart than equal distributions, in the mean."""
+    pairs = [[torch.cat(_sets(seed, 3.0), 1) for seed in (start, start + 10)] for start in range(3)]
+    try:
+        near = torch.stack([_value(loss, x, y) for x, y in pairs]).mean()
+    except ValueError as error:
+        raise LawSkipped(f"it does not take two features: {error}") from None
+    far = torch.stack([_value(loss, x, y.flip(1)) for x, y in pairs]).mean()
+    if not far > near:
+        raise LawBroken(
+            f"with features around 0 and 3 the distance is {number(near)}, and {number(far)} when one set has them "
+            f"around 3 and 0, expected more: features are compared each with its own."
+        )
+    return f"{number(near)}, with features exchanged {number(far)}"
 
 
 @law("distance")
@@ -142,6 +221,20 @@ def stays_finite_far_out(loss: SampleDistance) -> str:
     finite("the distance is", value)
     finite("the gradient is", torch.autograd.grad(value, x)[0])
     return f"distance {number(value)}"
+
+
+@law("distance")
+def does_not_cancel_far_out(loss: SampleDistance) -> str:
+    """Where moving both sets together changes nothing, it changes nothing far out in float32 either."""
+    x, y = ((64.0 * samples).round() / 64.0 for samples in _sets(7, 1.0))
+    value, nearby = _value(loss, x, y), _value(loss, x + 1.0, y + 1.0)
+    if not math.isclose(value, nearby, rel_tol=1e-6, abs_tol=1e-9):
+        raise LawSkipped(f"with both sets moved by 1 it is {number(nearby)} instead of {number(value)}")
+    found = _value(loss, (x + _FAR).float(), (y + _FAR).float())
+    error = same(
+        f"in float32, with both sets moved by {_FAR:.0f}, the distance is", found, value, relative=1e-2, absolute=1e-3
+    )
+    return f"difference {error:.1e}"
 
 
 @law("distance")

@@ -12,6 +12,7 @@ from genloss.losses.likelihood import Likelihood
 __all__: list[str] = []
 
 _GRID = 200_001
+_COARSE = _GRID // 20
 _DRAWS = 20_000
 
 
@@ -24,14 +25,14 @@ def _data(loss: Likelihood, *shape: int) -> Tensor:
     levels = loss.levels_of_data()
     if levels is None:
         return torch.randn(shape, generator=seeded(1), dtype=torch.float64)
-    return levels[torch.randint(len(levels), shape, generator=seeded(1))]
+    return levels.double()[torch.randint(len(levels), shape, generator=seeded(1))]
 
 
 def _table(loss: Likelihood, parameters: Tensor, points: int = _GRID) -> tuple[Tensor, Tensor]:
     """Returns values of the data and the probability that one value with these parameters has at, or around, each."""
     levels = loss.levels_of_data()
     # Wide enough for scales of some units, on either side of parameters of order 1.
-    x = torch.linspace(-100.0, 100.0, points, dtype=torch.float64) if levels is None else levels
+    x = torch.linspace(-100.0, 100.0, points, dtype=torch.float64) if levels is None else levels.double()
     log_prob = loss.log_prob(x[:, None], parameters.expand(len(x), *parameters.shape[1:]))
     return x, log_prob.exp() * (float(x[1] - x[0]) if levels is None else 1.0)
 
@@ -70,6 +71,17 @@ def samples_follow_the_density(loss: Likelihood) -> str:
 
 
 @law("likelihood")
+def mean_is_that_of_the_density(loss: Likelihood) -> str:
+    """The mean is that of the density."""
+    for seed in range(3):
+        parameters = _parameters(loss, 1, 1, seed=seed)
+        x, probability = _table(loss, parameters, _COARSE)
+        expected = (x * probability).sum().reshape(1, 1)
+        same("mean() is", loss.mean(parameters), expected, relative=0.0, absolute=1e-3)
+    return f"mean() {number(loss.mean(parameters))}, density's {number(expected)}"
+
+
+@law("likelihood")
 def finds_the_truth(loss: Likelihood) -> str:
     """The true parameters are a maximum: there the mean gradient is 0, and a descent from elsewhere comes as high."""
     truth = _parameters(loss, 1, 1)
@@ -83,8 +95,8 @@ def finds_the_truth(loss: Likelihood) -> str:
     (slope,) = torch.autograd.grad(cross_entropy(best, _GRID), best)
     same("at the truth the mean gradient is", slope, torch.zeros_like(slope), absolute=1e-2)
     start = (truth + 0.5).requires_grad_()
-    first, last = descend(lambda: cross_entropy(start, _GRID // 20), [start], rate=0.05, steps=150)
-    entropy = cross_entropy(truth, _GRID // 20).item()
+    first, last = descend(lambda: cross_entropy(start, _COARSE), [start], rate=0.05, steps=150)
+    entropy = cross_entropy(truth, _COARSE).item()
     if abs(last - entropy) > 1e-2:
         raise LawBroken(
             f"150 steps from other parameters take the cross-entropy from {first:.4f} to {last:.4f}, expected the "

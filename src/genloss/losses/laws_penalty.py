@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 import torch
@@ -27,6 +28,7 @@ __all__: list[str] = []
 _BATCH = 4
 _SHAPE = (1, 6, 6)  # images, since some penalties shift them
 _STEEP = 100.0
+_POINTS = {"real", "fake", "interpolates", "noise"}
 
 
 @dataclass
@@ -113,9 +115,20 @@ def _coupling(penalty: Penalty) -> str:
 
 
 @law("penalty")
+def _named_points(penalty: Penalty) -> str:
+    """points is a set of the names real, fake, interpolates and noise."""
+    if not isinstance(penalty.points, Set) or not penalty.points <= _POINTS:
+        raise LawBroken(
+            f"points is {penalty.points!r}, expected a frozenset of names among {', '.join(sorted(_POINTS))}, such as "
+            f"frozenset({{'real'}}): no tuple, list or string."
+        )
+    return f"points {', '.join(sorted(penalty.points))}"
+
+
+@law("penalty")
 def _own_points(penalty: Penalty) -> str:
     """Every sample draws random numbers of its own."""
-    if not penalty.points & {"interpolates", "noise"}:
+    if not {"interpolates", "noise"} & set(penalty.points):
         raise LawSkipped(f"it looks at {', '.join(sorted(penalty.points))} samples, and draws no points")
     real, fake = (samples[:1].expand(8, *_SHAPE).contiguous() for samples in _samples())
     critic = _critic()

@@ -7,13 +7,14 @@ from torch import Tensor
 
 from genloss.losses._law_tools import Setting, derivatives_agree, descend, finite, number, probe, same, seeded
 from genloss.losses.attention_penalties import AttentionPenalty
-from genloss.losses.laws import LawBroken, law
+from genloss.losses.laws import LawBroken, LawSkipped, law
 from genloss.losses.sequence import TokenLoss
 from genloss.losses.sequence_risk import RiskLoss
 
 __all__: list[str] = []
 
 _BATCH, _LENGTH, _VOCABULARY, _SAMPLES = 3, 5, 6, 4
+_EXTREME = 3000.0  # a logit
 
 
 def _sentences() -> tuple[Tensor, Tensor, Tensor]:
@@ -64,15 +65,33 @@ def rewards_the_right_tokens(loss: TokenLoss) -> str:
 def pulls_where_it_is_wrong(loss: TokenLoss) -> str:
     """Where it is sure and wrong its gradient has not vanished."""
     _, targets, mask = _sentences()
-    wrong = 20.0 * torch.eye(_VOCABULARY + 1, dtype=torch.float64)[torch.full_like(targets, _VOCABULARY)]
-    (gradient,) = torch.autograd.grad(loss(wrong.requires_grad_(), targets, mask).sum(), wrong)
-    pull = gradient[mask].abs().amax(-1)
-    if not bool((pull > 1e-2).all()):
-        raise LawBroken(
-            f"at a logit of 20 on a wrong token the largest slopes are {number(pull)}, expected more than 0.01 at "
-            f"every token; the loss takes logits, and probabilities are softened twice."
-        )
+    for size in (20.0, _EXTREME):
+        wrong = size * torch.eye(_VOCABULARY + 1)[torch.full_like(targets, _VOCABULARY)]
+        (gradient,) = torch.autograd.grad(loss(wrong.requires_grad_(), targets, mask).sum(), wrong)
+        pull = gradient[mask].abs().amax(-1)
+        if not bool((pull > 1e-2).all()):
+            raise LawBroken(
+                f"at a logit of {size:.0f} on a wrong token the largest slopes are {number(pull)}, expected more than "
+                f"0.01 at every token; probabilities are softened twice, or a small number is added to them: the loss "
+                f"takes logits, use log_softmax."
+            )
     return f"slopes of {number(pull)}"
+
+
+@law("token")
+def is_bounded_below(loss: TokenLoss) -> str:
+    """Logits that grow and grow, on right tokens or wrong ones, do not lower it without end."""
+    logits, targets, mask = _sentences()
+    tokens = torch.eye(_VOCABULARY, dtype=torch.float64)
+    directions = {"the right tokens": tokens[targets], "all but the right tokens": -tokens[targets], "any": logits}
+    for where, direction in directions.items():
+        near, far = loss(10.0 * direction, targets, mask), loss(_EXTREME * direction, targets, mask)
+        if bool((far < near - 1.0).any()):
+            raise LawBroken(
+                f"as logits of {where} grow from 10 to {_EXTREME:.0f} the loss goes from {number(near)} to "
+                f"{number(far)}, expected no fall without end: a term has the wrong sign."
+            )
+    return "nothing to gain at infinity"
 
 
 @law("token")
@@ -98,21 +117,26 @@ def token_derivative_is_right(loss: TokenLoss) -> str:
 def tokens_survive_extremes(loss: TokenLoss) -> str:
     """At logits of some thousands, value and gradient are finite in float32."""
     logits, targets, mask = _sentences()
-    logits = (3000.0 * logits).float().requires_grad_()
+    logits = (_EXTREME * logits).float().requires_grad_()
     value = loss(logits, targets, mask)
     finite("the loss at logits of some thousands is", value)
     finite("the gradient there is", torch.autograd.grad(value.sum(), logits)[0])
     return f"values {number(value)}"
 
 
-def _risk(loss: RiskLoss, log_probs: Tensor, costs: Tensor) -> Tensor:
+def _risk(loss: RiskLoss, log_probs: Tensor, costs: Tensor, distinct: Tensor | None = None) -> Tensor:
     greedy = costs.mean(1) if getattr(loss, "baseline", None) == "greedy" else None
-    return loss(log_probs, costs, greedy_costs=greedy)
+    return loss(log_probs, costs, distinct=distinct, greedy_costs=greedy)
 
 
 def _samples() -> tuple[Tensor, Tensor]:
+    """Returns log-probabilities, and costs that rise from sample to sample: on each target from elsewhere and faster.
+
+    With equal costs on all targets a baseline of the batch would be one of the target.
+    """
     log_probs = -20.0 - 3.0 * torch.rand(_BATCH, _SAMPLES, generator=seeded(), dtype=torch.float64)
-    return log_probs, torch.arange(_SAMPLES, dtype=torch.float64).expand(_BATCH, -1).contiguous()
+    target, sample = torch.arange(_BATCH, dtype=torch.float64), torch.arange(_SAMPLES, dtype=torch.float64)
+    return log_probs, 5.0 * target[:, None] + torch.outer(1.0 + target, sample)
 
 
 @probe("risk")
@@ -179,6 +203,20 @@ def bears_equal_costs(loss: RiskLoss) -> str:
         (gradient,) = torch.autograd.grad(value.sum(), log_probs)
         same(f"at equal costs of {cost} the gradient is", gradient, torch.zeros_like(gradient))
     return "no gradient at equal costs"
+
+
+@law("risk")
+def leaves_out_what_is_not_distinct(loss: RiskLoss) -> str:
+    """A sequence that distinct leaves out counts nothing, or distinct is refused."""
+    log_probs, costs = _samples()
+    # The two in the middle, so that the mean cost stays.
+    distinct = torch.tensor([True, False, False, True]).expand(_BATCH, -1)
+    try:
+        found = _risk(loss, log_probs, costs, distinct)
+    except ValueError as error:
+        raise LawSkipped(f"it refuses distinct: {error}") from None
+    kept = (values[distinct].reshape(_BATCH, -1) for values in (log_probs, costs))
+    return f"largest difference {same('with two of four left out the loss is', found, _risk(loss, *kept)):.1e}"
 
 
 @law("risk")

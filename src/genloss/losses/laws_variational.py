@@ -15,6 +15,7 @@ __all__: list[str] = []
 
 _BATCH = 4
 _DRAWS = 300  # of the batch, for means
+_FAR = 20.0  # a divergence of 400 nats: above every capacity that a loss may hold it at
 _NOISE = 0.5  # the model: z is standard normal in two dimensions, x = z + noise
 
 
@@ -125,6 +126,24 @@ def improves_the_bound(loss: VariationalLoss) -> str:
             f"40 steps down the surrogate take the mean bound from {number(before)} to {number(after)}, expected more."
         )
     return f"from {number(before)} to {number(after)}, evidence {number(_evidence(_data(size)).mean())}"
+
+
+@law("variational")
+def does_not_leave_the_prior(loss: VariationalLoss) -> str:
+    """Where the data say nothing of the latents, minimising takes a far posterior no further from the prior."""
+    shift = torch.tensor(_FAR, dtype=torch.float64, requires_grad=True)
+    mean = shift.expand(_DRAWS, 2)
+    q = DiagonalNormal(mean=mean, log_variance=torch.zeros_like(mean))
+    z = q.sample(seeded(), loss.samples)
+    terms = loss(q, DiagonalNormal.standard_like(q), z, 0.0 * z.sum(-1), rng=seeded(1))
+    slope = float(torch.autograd.grad(terms.surrogate.mean(), shift)[0])
+    # Not more than 0 alone: a weight may be 0, and a kernel may not see as far.
+    if not slope >= -1e-6:
+        raise LawBroken(
+            f"{_FAR:.0f} from the prior's mean a step away from it changes the surrogate with slope {slope:.4g}, "
+            f"expected none below 0: the divergence has the wrong sign in what is minimised."
+        )
+    return f"slope {slope:.4g} at {_FAR:.0f} from the prior's mean"
 
 
 @law("variational")
