@@ -205,7 +205,9 @@ def test_the_generator_checks_its_scores_too():
         (Minimax, {"fake_weight": math.nan}, "fake_weight is nan"),
         (LeastSquares, {"real_target": 0.0}, "real_target is 0.0, expected more than fake_target"),
         (LeastSquares, {"generator_target": -1.0}, "generator_target is -1.0"),
-        (LeastSquares, {"real_target": math.inf}, "not finite"),
+        (NonSaturating, {"real_label": "a"}, "real_label is 'a', expected a positive finite number"),
+        (LeastSquares, {"real_target": math.inf}, "real_target is inf, expected a finite number"),
+        (LeastSquares, {"fake_target": "0"}, "fake_target is '0', expected a finite number"),
         (EnergyBased, {"margin": 0.0}, "margin is 0.0"),
         (BoundaryEquilibrium, {"gamma": 1.5}, "gamma is 1.5"),
         (BoundaryEquilibrium, {"gain": 0.0}, "gain is 0.0"),
@@ -344,6 +346,8 @@ def test_boundary_equilibrium_follows_its_loop():
 def test_boundary_equilibrium_without_its_memory_is_refused():
     with pytest.raises(ValueError, match=r"got no state.*init_state\(\)"):
         BoundaryEquilibrium().discriminator(REAL, FAKE)
+    with pytest.raises(ValueError, match=r"the state holds nothing, expected k too; start it with init_state"):
+        BoundaryEquilibrium().discriminator(REAL, FAKE, state={})
 
 
 def test_a_loss_without_a_memory_has_an_empty_one():

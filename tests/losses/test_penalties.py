@@ -195,11 +195,28 @@ def bernoulli_kl(p, q):
 def test_the_virtual_adversarial_direction_is_the_gradient_of_a_linear_critic():
     real, _ = pairs(6, 2)
     real = 0.1 * real
-    value = VirtualAdversarial(radius=0.2)(linear, real, real, stream())
     # the perturbation has length 0.2 along (3, 4), which moves the logit by 1, up or down
     up, down = (bernoulli_kl(linear(real).sigmoid(), (linear(real) + step).sigmoid()) for step in (1.0, -1.0))
-    error = torch.minimum((value - up).abs(), (value - down).abs())
-    assert error.max() < 1e-6
+    for seed in range(4):  # whatever sign chance gives to the direction
+        value = VirtualAdversarial(radius=0.2)(linear, real, real, stream(seed))
+        torch.testing.assert_close(value, torch.maximum(up, down), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("score", [0.0, 15.0, -15.0, 60.0, -60.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_virtual_adversarial_maximum_is_found_where_the_critic_is_sure(score, dtype):
+    slope = max(abs(score), 1.0)  # at most as steep as it takes to be back at 0
+
+    def critic(x):
+        return score + slope * x[:, 0]
+
+    x = torch.zeros(1, 2, dtype=dtype)
+    logits = score + slope * torch.linspace(-1.0, 1.0, 201, dtype=torch.float64)
+    clean = torch.distributions.Bernoulli(logits=torch.tensor(score, dtype=torch.float64))
+    most = torch.distributions.kl_divergence(clean, torch.distributions.Bernoulli(logits=logits)).max()
+    for seed in range(8):
+        found = VirtualAdversarial()(critic, x, x, stream(seed)).double()
+        torch.testing.assert_close(found, most[None], rtol=1e-4, atol=0)
 
 
 def test_the_virtual_adversarial_perturbation_beats_random_ones():
@@ -277,6 +294,59 @@ def test_latent_consistency_asks_for_latents():
     z = torch.zeros(4000, 2)
     value = LatentConsistency(deviation=0.1)(linear, z, z, stream()).mean().item()
     assert value == pytest.approx(25 * 0.01, rel=0.1)  # variance of (3, 4) . delta
+
+
+def test_the_generators_half_of_latent_consistency_carries_to_any_number_of_outputs():
+    z = torch.zeros(4000, 2)
+    one = LatentConsistency()(lambda x: x[:, :1], z, z, stream())
+    many = LatentConsistency()(lambda x: x[:, :1, None, None].expand(-1, 3, 8, 8), z, z, stream())
+    torch.testing.assert_close(one, many)
+
+
+PATCHES = torch.tensor([[2.0, -2.0]])
+
+
+@pytest.mark.parametrize(
+    ("penalty", "expected"),
+    [
+        (LeCam(), 8.0),  # the mean of the squares, 4 on each side; the square of the mean would be 0
+        (GradientPenalty(target=0.0), 0.0),  # the slope of the mean, which is flat
+        (Consistency(flip=False, shift=0, deviation=1.0), None),
+        (LatentConsistency(deviation=1.0), None),
+        (VirtualAdversarial(), None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_patches_are_averaged_after_the_comparison_and_before_the_slope(penalty, expected):
+    x = torch.zeros(1, 1)
+    value = penalty(lambda x: PATCHES * (1.0 + x), x, x, stream())  # the mean score is 0 at every x
+    if expected is None:
+        assert value.item() > 0.01
+    else:
+        assert value.item() == expected
+
+
+@pytest.mark.parametrize("penalty", [GradientPenalty(), R1(), Dragan(), Consistency(), VirtualAdversarial()], ids=repr)
+@pytest.mark.parametrize("rng", [None, 0])
+def test_random_numbers_must_come_from_a_generator(penalty, rng):
+    x = torch.zeros(2, 1, 8, 8)
+    with pytest.raises(TypeError, match=rf"rng is {rng}, expected a torch\.Generator; pass torch\.Generator\(\)"):
+        penalty(lambda x: x.flatten(1).sum(1), x, x, rng)
+
+
+def test_a_memory_that_was_not_started_is_refused():
+    x, weights = torch.zeros(2, 2), [torch.ones(2)]
+    wrong = r"the state holds nothing, expected .* start it with init_state\(\.\.\.\)"
+    for call in (
+        lambda: LeCam()(linear, x, x, stream(), state={}),
+        lambda: LeCam().next_state({}, linear(x), linear(x)),
+        lambda: HistoricalAverage()(weights, state={}),
+        lambda: HistoricalAverage().next_state({}, weights),
+    ):
+        with pytest.raises(ValueError, match=wrong):
+            call()
+    with pytest.raises(ValueError, match="the state holds real, expected fake too"):
+        LeCam()(linear, x, x, stream(), state={"real": torch.zeros(())})
 
 
 def test_weight_decay_orthogonality_and_history_have_their_closed_forms():
@@ -357,6 +427,15 @@ def test_weight_clip_clips_parameters_in_place_and_keeps_their_gradient():
         (Consistency, {"flip": False, "shift": 0}, "all off"),
         (LatentConsistency, {"deviation": 0.0}, "deviation is 0.0"),
         (WeightClip, {"bound": 0.0}, "bound is 0.0"),
+        (WeightClip, {"bound": "x"}, "bound is 'x', expected a positive finite number"),
+        (GradientPenalty, {"one_sided": "yes"}, "one_sided is 'yes', expected True or False"),
+        (GradientPenalty, {"target": "1"}, "target is '1', expected a finite number"),
+        (LeCam, {"decay": "x"}, "decay is 'x', expected a finite number"),
+        (VirtualAdversarial, {"iterations": 1.5}, "iterations is 1.5, expected a whole number"),
+        (Consistency, {"shift": 1.5}, "shift is 1.5, expected a whole number"),
+        (Consistency, {"balanced": 1}, "balanced is 1, expected True or False"),
+        (OrthogonalPenalty, {"unit_norm": "no"}, "unit_norm is 'no', expected True or False"),
+        (WassersteinDivergence, {"power": "6"}, "power is '6', expected a positive finite number"),
     ],
 )
 def test_a_field_out_of_its_range_is_refused(cls, fields, message):

@@ -8,6 +8,7 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
+from genloss.losses._arguments import remembers
 from genloss.losses._checks import (
     at_least_float32,
     floating,
@@ -67,9 +68,11 @@ class AdversarialLoss(Loss, ABC):
         Raises:
             TypeError: a tensor is not floating, or dtypes or devices differ.
             ValueError: a tensor is empty, shapes differ, scores come straight from a sigmoid, or the loss has a memory
-                and got no state.
+                and got no state or another's.
         """
         self._check(real_scores=real_scores, fake_scores=fake_scores)
+        if state is not None:
+            remembers(state, *self.init_state())
         a_r, a_f = at_least_float32(real_scores), at_least_float32(fake_scores)
         return _average_patches(self._discriminator_with(state, a_r, a_f))
 

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor
 
+from genloss.losses._arguments import random_stream, remembers
 from genloss.losses._checks import at_least_float32, floating, not_empty, same_kind, same_shape
 from genloss.losses.card import Loss
 
@@ -137,8 +138,9 @@ class Penalty(Loss, ABC):
     twice: it must set `requires_grad` on those samples before its forward pass, and run the critic outside autocast.
     Without them the penalty runs the critic itself, on detached samples, in float32 or better.
 
-    A critic with patch scores has their mean as its score. A penalty with a memory starts it with `init_state()`; the
-    caller keeps it, hands it over as `state`, and replaces it by what `next_state` returns after each update.
+    Of a critic with patch scores, slopes are those of their mean, which one backward pass gives; what compares scores
+    is averaged over the patches afterwards. A penalty with a memory starts it with `init_state()`; the caller keeps
+    it, hands it over as `state`, and replaces it by what `next_state` returns after each update.
 
     Class attributes:
         points: where the critic is looked at.
@@ -182,14 +184,19 @@ class Penalty(Loss, ABC):
             `(batch,)`; differentiable in the critic's parameters.
 
         Raises:
-            TypeError: a tensor is not floating, dtypes or devices differ, or the scores handed over are of half
-                precision.
-            ValueError: a tensor is empty, shapes differ, or the scores do not depend on the samples.
+            TypeError: a tensor is not floating, dtypes or devices differ, `rng` is no generator, or the scores handed
+                over are of half precision.
+            ValueError: a tensor is empty, shapes differ, the scores do not depend on the samples, or the state is not
+                that of this penalty.
         """
         floating(real=real, fake=fake)
         not_empty(real=real, fake=fake)
         same_shape(real=real, fake=fake)
         same_kind(real=real, fake=fake)
+        random_stream(rng)
+        start = self.init_state()
+        if state is not None:
+            remembers(state, *start)
         view = CriticView(
             critic=critic,
             real=real,
@@ -197,7 +204,7 @@ class Penalty(Loss, ABC):
             rng=rng,
             real_scores=real_scores,
             fake_scores=fake_scores,
-            state=self.init_state() if state is None else state,
+            state=start if state is None else state,
         )
         # Not only the critic's forward pass: a backward pass inside autocast would run in half precision too.
         with torch.autocast(real.device.type, enabled=False):

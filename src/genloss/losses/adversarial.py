@@ -11,6 +11,8 @@ from torch.nn.functional import relu, softplus
 
 from genloss.losses import _references as source
 from genloss.losses._adversarial import AdversarialLoss, adam
+from genloss.losses._arguments import finite_number
+from genloss.losses._fields import positive
 from genloss.losses.card import Card, Equilibrium
 
 __all__ = [
@@ -33,11 +35,9 @@ class _Logistic(AdversarialLoss):
     fake_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.real_label <= 1.0:
+        positive(real_label=self.real_label, real_weight=self.real_weight, fake_weight=self.fake_weight)
+        if self.real_label > 1.0:
             raise ValueError(f"real_label is {self.real_label}, expected a probability in (0, 1], e.g. 0.9.")
-        for name in ("real_weight", "fake_weight"):
-            if not 0.0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a positive finite number.")
 
     def _discriminator(self, a_r: Tensor, a_f: Tensor) -> Tensor:
         # label * softplus(-a) + (1 - label) * softplus(a) equals softplus(a) - label * a; for label 1 the first
@@ -214,8 +214,9 @@ class LeastSquares(AdversarialLoss):
     )
 
     def __post_init__(self) -> None:
-        if not all(map(math.isfinite, (self.fake_target, self.real_target, self.generator_target))):
-            raise ValueError(f"a target of {self} is not finite, expected finite numbers.")
+        finite_number(
+            fake_target=self.fake_target, real_target=self.real_target, generator_target=self.generator_target
+        )
         for name in ("real_target", "generator_target"):
             if getattr(self, name) <= self.fake_target:
                 raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -11,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
+from genloss.losses._arguments import remembers
 from genloss.losses._checks import at_least_float32, logits_not_probabilities
+from genloss.losses._fields import at_least, not_negative, positive, true_or_false
 from genloss.losses._penalty import CriticView, Penalty, safe_norm
 from genloss.losses.card import Card, Reference
 
@@ -74,7 +75,8 @@ class LeCam(Penalty):
     )
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.decay < 1.0:
+        not_negative(decay=self.decay)
+        if self.decay >= 1.0:
             raise ValueError(f"decay is {self.decay}, expected a share in [0, 1).")
 
     def init_state(self) -> dict[str, Tensor]:
@@ -83,6 +85,7 @@ class LeCam(Penalty):
 
     def next_state(self, state: Mapping[str, Tensor], real_scores: Tensor, fake_scores: Tensor) -> dict[str, Tensor]:
         """Returns both averages after an update on these scores, detached."""
+        remembers(state, "real", "fake")
         scores = {"real": real_scores, "fake": fake_scores}
         means = {name: at_least_float32(values.detach()).mean() for name, values in scores.items()}
         return {name: torch.lerp(mean, state[name].to(mean), self.decay) for name, mean in means.items()}
@@ -98,13 +101,16 @@ class VirtualAdversarial(Penalty):
 
     $$KL\bigl(p(x)\,\Vert\,p(x+r)\bigr),\qquad r=\arg\max_{\lVert r\rVert_2\le\rho}KL,\qquad p=\sigma(D)$$
 
-    The direction is found by power iteration on the KL's second derivative; $p(x)$ is held constant. Use it to smooth
-    a discriminator of the cross-entropy losses where the data lie. Scores must be logits. It costs two more passes per
-    iteration.
+    $r$ lies along the dominant direction of the KL's second derivative at $x$, which power iteration finds. To second
+    order its two signs are alike, and the paper takes the one that chance gives; here the larger divergence of both is
+    the penalty, which for a critic linear in $x$ is the maximum itself, and for another an approximation of it. $p(x)$
+    is held constant. Use it to smooth a discriminator of the cross-entropy losses where the data lie. Scores must be
+    logits. It costs a pass of the critic there and back an iteration, and two passes more. It fails where scores are
+    beyond about 80 in float32, where the probability's slope, and with it the direction, rounds to 0.
 
     Args:
         radius: length $\rho$ of the perturbation in units of the data, positive.
-        iterations: power iterations, at least 1; one is exact for a single logit.
+        iterations: power iterations, at least 1; with one score a sample, one finds the direction exactly.
         step: length of the finite step, small against the radius, positive.
 
     Raises:
@@ -130,10 +136,14 @@ class VirtualAdversarial(Penalty):
     card: ClassVar[Card] = Card(
         name="virtual_adversarial",
         aliases=("vat",),
-        formula={"discriminator": r"\max_{\lVert r\rVert\le\rho}KL(p(x)\Vert p(x+r)),\ p=\sigma(D)"},
+        formula={
+            "discriminator": r"\max_{r\in\{\rho u,-\rho u\}}KL(p(x)\Vert p(x+r)),\ p=\sigma(D),\ "
+            r"u\text{ the dominant eigenvector of }\nabla_r^2KL\text{ at }r=0"
+        },
         minimised_by="The discriminator minimises it beside its loss.",
         when="To smooth a discriminator with logits around the data, e.g. with few labels.",
-        fails="Costs two more passes an iteration; the radius must fit the data's scale.",
+        fails="Costs two passes of the critic and two more an iteration; the radius must fit the data's scale; blind "
+        "where scores are so large that the probability is constant in float32.",
         references=(
             Reference(
                 authors="Miyato, Maeda, Koyama, Ishii",
@@ -148,11 +158,8 @@ class VirtualAdversarial(Penalty):
     )
 
     def __post_init__(self) -> None:
-        for name in ("radius", "step"):
-            if not 0.0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a positive finite number.")
-        if self.iterations < 1:
-            raise ValueError(f"iterations is {self.iterations}, expected at least 1.")
+        positive(radius=self.radius, step=self.step)
+        at_least(1, iterations=self.iterations)
 
     def _penalty(self, view: CriticView) -> Tensor:
         clean = view.scores(view.real)
@@ -166,13 +173,22 @@ class VirtualAdversarial(Penalty):
                 divergence = _bernoulli_kl(clean, view.scores(trial)).sum()
                 (gradient,) = torch.autograd.grad(divergence, trial)
             direction = _unit(gradient)
-        return _average(_bernoulli_kl(clean, view.scores(real + self.radius * direction)))
+        moves = (self.radius * direction, -self.radius * direction)
+        up, down = (_average(_bernoulli_kl(clean, view.scores(real + move))) for move in moves)
+        return torch.maximum(up, down)
 
 
-def _unit(rows: Tensor) -> Tensor:
+def _unit(samples: Tensor) -> Tensor:
     """Returns every sample at length 1, or 0 where it is 0."""
-    norm = safe_norm(rows.flatten(1)).view(-1, *(1,) * (rows.ndim - 1))
-    return rows / torch.where(norm == 0, 1.0, norm)
+    rows = samples.flatten(1)
+    # Where a critic is sure, the gradient is so small that its square would round to 0.
+    rows = rows / _no_zeros(rows.abs().amax(1, keepdim=True))
+    return (rows / _no_zeros(safe_norm(rows)[:, None])).view_as(samples)
+
+
+def _no_zeros(divisor: Tensor) -> Tensor:
+    """Returns the divisor with 1 in the place of 0."""
+    return torch.where(divisor == 0, 1.0, divisor)
 
 
 def _bernoulli_kl(first: Tensor, second: Tensor) -> Tensor:
@@ -248,10 +264,9 @@ class Consistency(Penalty):
     )
 
     def __post_init__(self) -> None:
-        if self.shift < 0:
-            raise ValueError(f"shift is {self.shift}, expected at least 0 pixels.")
-        if not 0.0 <= self.deviation < math.inf:
-            raise ValueError(f"deviation is {self.deviation}, expected a finite number of at least 0.")
+        true_or_false(flip=self.flip, balanced=self.balanced)
+        at_least(0, shift=self.shift)
+        not_negative(deviation=self.deviation)
         if not self.flip and self.shift == 0 and self.deviation == 0.0:
             raise ValueError("flip, shift and deviation are all off, so nothing is augmented; turn one on.")
 
@@ -292,13 +307,16 @@ def _shift(images: Tensor, most: int, rng: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class LatentConsistency(Penalty):
-    r"""The critic should score the fakes of two near latents alike (the critic's half of zCR).
+    r"""The critic should score the fakes of two near latents alike (zCR); the generator should tell them apart.
 
-    $$(D(G(z))-D(G(z+\delta)))^2,\qquad \delta\sim N(0,s^2I)$$
+    $$(D(G(z))-D(G(z+\delta)))^2,\qquad -\tfrac1d\lVert G(z)-G(z+\delta)\rVert_2^2,\qquad \delta\sim N(0,s^2I)$$
 
     `space` is `latents`: hand over the critic after the generator as `critic`, and the latents $z$ as both `real` and
-    `fake`. The generator's half, $-\lVert G(z)-G(z+\delta)\rVert^2$, is the same term of the generator itself with a
-    negative weight. It fails alone: without that half the generator may become constant.
+    `fake`. The generator's half is the same term of the generator itself with a negative weight, 0.5 in the paper
+    against the critic's 5. It is the mean over the $d$ numbers of a sample, as the critic's is over patches. The paper
+    prints the norm without $\frac1d$; with it, as others compute it, the weight 0.5 adds at most 2 for images in
+    [-1, 1] of any size, which is the scale of an adversarial loss; without it, thousands at 32x32 pixels. Use both
+    halves beside balanced consistency, on images. The critic's half fails alone: the generator may become constant.
 
     Args:
         deviation: standard deviation $s$ of the perturbation, positive.
@@ -326,12 +344,12 @@ class LatentConsistency(Penalty):
         aliases=("zcr",),
         formula={
             "discriminator": r"(D(G(z))-D(G(z+\delta)))^2,\ \delta\sim N(0,s^2I)",
-            "generator": r"-\lVert G(z)-G(z+\delta)\rVert_2^2",
+            "generator": r"-\tfrac1d\lVert G(z)-G(z+\delta)\rVert_2^2,\ d\text{ numbers a sample}",
         },
         minimised_by="The discriminator minimises it beside its loss; the generator maximises the same change of its "
         "own output.",
-        when="Beside balanced consistency, on images.",
-        fails="Alone it rewards a constant generator.",
+        when="Beside balanced consistency, on images; weight 0.5 for the generator's half.",
+        fails="The critic's half alone rewards a constant generator.",
         references=(
             Reference(
                 authors="Zhao, Singh, Lee, Zhang, Odena, Zhang",
@@ -346,8 +364,7 @@ class LatentConsistency(Penalty):
     )
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.deviation < math.inf:
-            raise ValueError(f"deviation is {self.deviation}, expected a positive finite number.")
+        positive(deviation=self.deviation)
 
     def _penalty(self, view: CriticView) -> Tensor:
         change = view.scores(view.fake) - view.scores(view.jitter(view.fake, self.deviation))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,9 @@ import torch
 from torch import Tensor
 
 from genloss.losses import _references as source
+from genloss.losses._arguments import remembers
 from genloss.losses._checks import at_least_float32, floating
+from genloss.losses._fields import positive, true_or_false
 from genloss.losses.card import Card, Loss, Reference
 
 __all__ = ["Constraint", "HistoricalAverage", "OrthogonalPenalty", "ParameterPenalty", "WeightClip", "WeightDecay"]
@@ -44,7 +45,7 @@ class ParameterPenalty(Loss, ABC):
 
         Raises:
             TypeError: a parameter is not floating.
-            ValueError: there is no parameter.
+            ValueError: there is no parameter, or the state is not that of this penalty.
         """
         kept = _listed(parameters)
         with torch.autocast(kept[0].device.type, enabled=False):
@@ -132,7 +133,7 @@ class OrthogonalPenalty(ParameterPenalty):
         unit_norm: also ask for filters of length 1.
 
     Raises:
-        ValueError: in a call, no parameter has two axes.
+        ValueError: `unit_norm` is not a boolean; in a call, no parameter has two axes.
 
     Example:
         >>> import torch
@@ -163,6 +164,9 @@ class OrthogonalPenalty(ParameterPenalty):
         ),
         weight=1e-4,
     )
+
+    def __post_init__(self) -> None:
+        true_or_false(unit_norm=self.unit_norm)
 
     def _penalty(self, parameters: list[Tensor], state: Mapping[str, Tensor]) -> Tensor:
         matrices = [parameter.flatten(1) for parameter in parameters if parameter.ndim > 1]
@@ -216,10 +220,12 @@ class HistoricalAverage(ParameterPenalty):
 
     def next_state(self, state: Mapping[str, Tensor], parameters: Iterable[Tensor]) -> dict[str, Tensor]:
         """Returns the mean and the count with these parameters among the past."""
+        remembers(state, "mean", "count")
         count = state["count"] + 1.0
         return {"mean": state["mean"] + (_flat(_listed(parameters)).detach() - state["mean"]) / count, "count": count}
 
     def _penalty(self, parameters: list[Tensor], state: Mapping[str, Tensor]) -> Tensor:
+        remembers(state, "mean", "count")
         flat = _flat(parameters)
         if flat.shape != state["mean"].shape:
             raise ValueError(
@@ -295,8 +301,7 @@ class WeightClip(Constraint):
     )
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.bound < math.inf:
-            raise ValueError(f"bound is {self.bound}, expected a positive finite number.")
+        positive(bound=self.bound)
 
     @torch.no_grad()
     def apply_(self, parameters: Iterable[Tensor]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import relu
 
 from genloss.losses import _references as source
+from genloss.losses._fields import not_negative, positive, true_or_false
 from genloss.losses._penalty import Critic, CriticView, Penalty, safe_norm
 from genloss.losses.card import Card, Reference
 from genloss.losses.parameter_penalties import Constraint, WeightClip
@@ -30,12 +30,6 @@ __all__ = [
 ]
 
 
-def _check_target(target: float) -> None:
-    """Raises unless the target is a slope."""
-    if not 0.0 <= target < math.inf:
-        raise ValueError(f"target is {target}, expected a finite slope of at least 0.")
-
-
 @dataclass(frozen=True, kw_only=True)
 class GradientPenalty(Penalty):
     r"""Keeps the critic's slope near a target on lines between real and fake samples (WGAN-GP).
@@ -53,7 +47,7 @@ class GradientPenalty(Penalty):
         one_sided: penalise slopes above the target only.
 
     Raises:
-        ValueError: the target is negative or not finite.
+        ValueError: a field is out of its range.
 
     Example:
         >>> import torch
@@ -92,7 +86,8 @@ class GradientPenalty(Penalty):
     )
 
     def __post_init__(self) -> None:
-        _check_target(self.target)
+        not_negative(target=self.target)
+        true_or_false(one_sided=self.one_sided)
 
     def _penalty(self, view: CriticView) -> Tensor:
         excess = safe_norm(view.gradient(view.interpolates())) - self.target
@@ -267,9 +262,8 @@ class Dragan(Penalty):
     )
 
     def __post_init__(self) -> None:
-        _check_target(self.target)
-        if not 0.0 < self.deviation < math.inf:
-            raise ValueError(f"deviation is {self.deviation}, expected a positive finite number.")
+        not_negative(target=self.target)
+        positive(deviation=self.deviation)
 
     def _penalty(self, view: CriticView) -> Tensor:
         return (safe_norm(view.gradient(view.jitter(view.real, self.deviation))) - self.target).square()
@@ -326,9 +320,8 @@ class WassersteinDivergence(Penalty):
     )
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.coefficient < math.inf:
-            raise ValueError(f"coefficient is {self.coefficient}, expected a positive finite number.")
-        if not 1.0 < self.power < math.inf:
+        positive(coefficient=self.coefficient, power=self.power)
+        if self.power <= 1.0:
             raise ValueError(f"power is {self.power}, expected a finite number above 1.")
 
     def _penalty(self, view: CriticView) -> Tensor:
