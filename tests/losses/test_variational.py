@@ -7,7 +7,18 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from genloss.losses import ELBO, IWAE, MMD, WAE, BetaTCVAE, DiagonalNormal, FreeBits, InfoVAE, permuted_latents
+from genloss.losses import (
+    ELBO,
+    IWAE,
+    MMD,
+    WAE,
+    BetaTCVAE,
+    DiagonalNormal,
+    FreeBits,
+    InfoVAE,
+    find_loss,
+    permuted_latents,
+)
 from genloss.losses.aggregate_posterior import _stratified_log_weights
 
 BATCH, DIM = 6, 3
@@ -136,6 +147,12 @@ def test_free_bits_take_the_maximum_after_the_batch_mean():
     )
 
 
+def test_beta_weighs_the_counted_divergence_and_does_not_report():
+    plain, warming = FreeBits(free=0.3)(*setting(1)), FreeBits(free=0.3, beta=0.25)(*setting(1))
+    torch.testing.assert_close(plain.surrogate - warming.surrogate, 0.75 * plain.parts["counted_kl"])
+    torch.testing.assert_close(warming.bound, plain.bound)
+
+
 def test_free_bits_leave_a_collapsed_dimension_alone():
     q = DiagonalNormal(mean=torch.full((4, 2), 0.1, requires_grad=True), log_variance=torch.zeros(4, 2))
     terms = FreeBits(free=0.5)(q, DiagonalNormal.standard_like(q), q.sample(rng(), 1), torch.zeros(1, 4))
@@ -223,13 +240,15 @@ def test_beta_tc_terms_add_up_to_the_kl():
 def test_stratified_weights_are_unbiased_over_all_batches():
     # The density of q at a latent of sample i is the plain mean over the data set; enumerate all batches that hold i.
     size, batch = 5, 3
-    weights = _stratified_log_weights(batch, size).exp()
+    weights = _stratified_log_weights(normal(1, batch, 2), size).exp()
     densities = normal(size, seed=8).exp()
     found = [
         (weights[0] * densities[[0, *others]]).sum() for others in itertools.permutations(range(1, size), batch - 1)
     ]
-    torch.testing.assert_close(torch.stack(found).mean(), densities.mean(), rtol=1e-6, atol=0)
-    torch.testing.assert_close(_stratified_log_weights(4, 4).exp(), torch.full((4, 4), 0.25))
+    torch.testing.assert_close(torch.stack(found).mean(), densities.mean(), rtol=1e-14, atol=0)
+    whole = _stratified_log_weights(normal(1, 4, 2), 4).exp()
+    torch.testing.assert_close(whole, torch.full((4, 4), 0.25).double(), rtol=1e-14, atol=0)
+    assert _stratified_log_weights(normal(1, 4, 2).float(), 9).dtype == torch.float32
 
 
 def test_total_correlation_of_a_full_batch_of_independent_and_dependent_latents():
@@ -249,6 +268,13 @@ def test_total_correlation_of_a_full_batch_of_independent_and_dependent_latents(
     # Normal marginals with variance 1.01 and correlation 1 / 1.01: TC = -log(1 - rho^2) / 2 = 1.96.
     assert values[0] == pytest.approx(-0.5 * math.log(1.0 - (1.0 / 1.01) ** 2), abs=0.25)
     assert values[0] > values[1] + 1.0
+
+
+def test_the_name_mmd_vae_is_info_vae_without_the_kl():
+    q, p, z, log_likelihood = setting(1)
+    named = find_loss("mmd_vae")(scale=10.0)(q, p, z, log_likelihood, rng=rng())
+    paper = InfoVAE(information=1.0, scale=10.0)(q, p, z, log_likelihood, rng=rng())
+    torch.testing.assert_close(named.surrogate, paper.surrogate)
 
 
 def test_info_vae_spans_elbo_and_mmd_vae():
@@ -298,19 +324,23 @@ def test_errors_say_what_to_do():
         WAE(samples=2)(q, p, z, log_likelihood)
     with pytest.raises(ValueError, match="dataset_size=3"):
         BetaTCVAE(dataset_size=3, samples=2)(q, p, z, log_likelihood)
+    one = posterior(batch=1)
     with pytest.raises(ValueError, match="at least 2 to estimate"):
-        _stratified_log_weights(1, 5)
+        BetaTCVAE(dataset_size=5)(one, one, one.sample(rng(), 1), torch.zeros(1, 1).double())
     for wrong in (
         lambda: ELBO(beta=-1.0),
         lambda: ELBO(samples=0),
         lambda: ELBO(kl="exact"),
         lambda: ELBO(capacity=-1.0),
         lambda: FreeBits(free=-0.1),
+        lambda: FreeBits(beta=-1.0),
         lambda: IWAE(samples=0),
         lambda: IWAE(gradient="dreg"),
         lambda: BetaTCVAE(dataset_size=0),
         lambda: InfoVAE(information=1.5),
+        lambda: InfoVAE(information="1"),
         lambda: InfoVAE(information=-10.0, scale=5.0),
+        lambda: InfoVAE(scale=math.inf),
         lambda: WAE(scale=-1.0),
     ):
         with pytest.raises(ValueError, match="expected"):
@@ -319,6 +349,44 @@ def test_errors_say_what_to_do():
         DiagonalNormal(mean=torch.zeros(2, 3), log_variance=torch.zeros(2, 2))
     with pytest.raises(TypeError, match="floating"):
         DiagonalNormal(mean=torch.zeros(2, 3).long(), log_variance=torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("loss", ALL, ids=repr)
+def test_all_tensors_have_one_dtype(loss):
+    q, p, z, log_likelihood = setting(loss.samples)
+    single = DiagonalNormal(mean=q.mean.float(), log_variance=q.log_variance.float())
+    for posterior_, prior_, z_ in ((single, p, z), (q, single, z), (single, p, z.float())):
+        with pytest.raises(TypeError, match="dtypes or devices differ: posterior torch"):
+            loss(posterior_, prior_, z_, log_likelihood, rng=rng())
+    half = DiagonalNormal(mean=q.mean.bfloat16(), log_variance=q.log_variance.bfloat16())
+    terms = loss(half, DiagonalNormal.standard_like(half), z.float(), log_likelihood.float(), rng=rng())
+    assert terms.surrogate.dtype == torch.float32
+
+
+@pytest.mark.parametrize("loss", ALL, ids=repr)
+@pytest.mark.parametrize("trained", ["mean", "log_variance"])
+def test_latents_cut_from_a_posterior_that_trains_are_refused(loss, trained):
+    q, p, z, log_likelihood = setting(loss.samples)
+    getattr(q, trained).requires_grad_()
+    with pytest.raises(ValueError, match=r"the encoder would not learn.*posterior\.sample\(rng, samples\)"):
+        loss(q, p, z, log_likelihood, rng=rng())
+    loss(q.detach(), p, z, log_likelihood, rng=rng())
+    with torch.no_grad():
+        loss(q, p, z, log_likelihood, rng=rng())
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3, 4)])
+def test_a_distribution_has_one_row_a_sample(shape):
+    with pytest.raises(ValueError, match=r"expected \(batch, dim\).*unsqueeze\(0\).*flatten\(1\)"):
+        DiagonalNormal(mean=torch.zeros(shape), log_variance=torch.zeros(shape))
+
+
+def test_samples_are_drawn_from_a_generator_and_at_least_one():
+    with pytest.raises(TypeError, match=r"rng is None, expected a torch\.Generator"):
+        posterior().sample(None, 1)
+    for samples in (0, 1.5):
+        with pytest.raises(ValueError, match=f"samples is {samples}, expected a whole number of at least 1"):
+            posterior().sample(rng(), samples)
 
 
 def permuted_rows(z, rng):

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from genloss.losses._arguments import finite_number
 from genloss.losses._checks import not_empty
 from genloss.losses._fields import at_least, not_negative
 from genloss.losses.card import Card, Reference
@@ -95,7 +96,7 @@ class BetaTCVAE(VariationalLoss):
         log_likelihood: Tensor,
         rng: torch.Generator | None,
     ) -> VariationalTerms:
-        weights = _stratified_log_weights(z.shape[1], self.dataset_size).to(z)
+        weights = _stratified_log_weights(z, self.dataset_size)
         # Every latent under every posterior of the batch: (samples, batch, batch, dim).
         pairs = posterior.log_prob_terms(z.unsqueeze(2))
         log_joint = (pairs.sum(-1) + weights).logsumexp(2)
@@ -117,17 +118,18 @@ class BetaTCVAE(VariationalLoss):
         )
 
 
-def _stratified_log_weights(batch: int, dataset_size: int) -> Tensor:
-    """Returns the log-weights `(batch, batch)` of sample j in the estimate of q at a latent of sample i."""
+def _stratified_log_weights(z: Tensor, dataset_size: int) -> Tensor:
+    """Returns the log-weights `(batch, batch)` of sample j in the estimate of q at a latent of sample i, as `z` is."""
+    batch = z.shape[1]
     if batch > dataset_size:
         raise ValueError(f"the batch holds {batch} samples, expected at most dataset_size={dataset_size}; correct it.")
     if batch == dataset_size:
-        return torch.full((batch, batch), -math.log(batch))
+        return z.new_full((batch, batch), -math.log(batch))
     if batch < 2:
         raise ValueError("the batch holds 1 sample, expected at least 2 to estimate the aggregate posterior.")
     others = batch - 1
-    weights = torch.full((batch, batch), 1.0 / others)
-    rows = torch.arange(batch)
+    weights = z.new_full((batch, batch), 1.0 / others)
+    rows = torch.arange(batch, device=z.device)
     weights[rows, rows] = 1.0 / dataset_size
     weights[rows, (rows + 1) % batch] = (dataset_size - others) / (dataset_size * others)
     return weights.log()
@@ -158,7 +160,7 @@ class _AggregateMatching(VariationalLoss):
             raise ValueError(f"{type(self).__name__} draws from the prior and got no rng; pass rng=torch.Generator().")
         on_kl, on_aggregate = self._weights()
         reconstruction, kl = log_likelihood.mean(0), posterior.kl(prior)
-        aggregate = self.divergence(z[0], prior.sample(rng, 1)[0].to(z), rng=rng).expand_as(kl)
+        aggregate = self.divergence(z[0], prior.sample(rng, 1)[0], rng=rng).expand_as(kl)
         surrogate = on_aggregate * aggregate - reconstruction
         return VariationalTerms(
             # With weight 0 the term stays out: an encoder without noise has an infinite KL, and 0 times that is NaN.
@@ -174,8 +176,9 @@ class InfoVAE(_AggregateMatching):
 
     $$-E\log p(x|z)+(1-\alpha)\,KL(q(z|x)\Vert p(z))+(\alpha+\lambda-1)\,D(q(z)\Vert p(z))$$
 
-    $D$ is a distance between the batch's latents and the prior's, an MMD by default. With $\alpha=1$ only the
-    aggregate is held to the prior (MMD-VAE), so that the latent may say all it can. Use it where the ELBO collapses.
+    $D$ is a distance between the batch's latents and the prior's, an MMD by default. With $\alpha=0$ it is the ELBO and
+    that distance; with $\alpha=1$ only the aggregate is held to the prior (MMD-VAE, the same objective as `WAE`), so
+    that the latent may say all it can. Use it where the ELBO collapses.
     It fails when $\lambda$ is too small for the scale of $D$: samples of the prior then decode badly. The bound
     reported is the ELBO.
 
@@ -201,7 +204,6 @@ class InfoVAE(_AggregateMatching):
 
     card: ClassVar[Card] = Card(
         name="info_vae",
-        aliases=("mmd_vae",),
         formula={
             "autoencoder": r"-E\log p(x|z)+(1-\alpha)KL(q(z|x)\Vert p(z))+(\alpha+\lambda-1)D(q(z)\Vert p(z))",
         },
@@ -225,9 +227,10 @@ class InfoVAE(_AggregateMatching):
 
     def __post_init__(self) -> None:
         at_least(1, samples=self.samples)
-        if not -math.inf < self.information <= 1.0:
+        finite_number(information=self.information, scale=self.scale)
+        if self.information > 1.0:
             raise ValueError(f"information is {self.information}, expected a finite number of at most 1.")
-        if not 1.0 - self.information <= self.scale < math.inf:
+        if self.scale < 1.0 - self.information:
             raise ValueError(
                 f"scale is {self.scale}, expected at least 1 - information = {1.0 - self.information}: below, the "
                 f"aggregate is pushed away from the prior."
@@ -245,7 +248,8 @@ class WAE(_AggregateMatching):
 
     With a Gaussian likelihood of fixed scale the first term is the squared cost of the paper. There is no KL term: the
     encoder may be sure of its latents. Use it for sharper reconstructions than a VAE's. It fails when the weight is too
-    small for the scale of $D$. The bound reported is the ELBO, which a sure encoder makes very loose.
+    small for the scale of $D$. The bound reported is the ELBO, which a sure encoder makes very loose. With an MMD and
+    an encoder that is not sure it is MMD-VAE, `InfoVAE` with $\alpha=1$.
 
     Args:
         scale: $\lambda$, not negative.
@@ -268,7 +272,7 @@ class WAE(_AggregateMatching):
 
     card: ClassVar[Card] = Card(
         name="wae",
-        aliases=("wae_mmd",),
+        aliases=("wae_mmd", "mmd_vae"),
         formula={"autoencoder": r"-E\log p(x|z)+\lambda D(q(z)\Vert p(z))"},
         minimised_by="Encoder and decoder minimise it together.",
         when="For sharper reconstructions than a VAE's; no bound of log p(x) is needed.",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genloss.losses import _likelihood_references as source
+from genloss.losses._arguments import random_stream
 from genloss.losses._checks import at_least_float32, floating, not_empty, same_kind, same_shape
 from genloss.losses._fields import at_least, not_negative, one_of
 from genloss.losses._references import NNDL
@@ -30,7 +31,7 @@ class DiagonalNormal:
 
     Raises:
         TypeError: a tensor is not floating, or dtypes or devices differ.
-        ValueError: a tensor is empty or shapes differ.
+        ValueError: a tensor is empty, shapes differ, or they have another number of axes.
 
     Example:
         >>> posterior = DiagonalNormal(mean=torch.zeros(3, 2), log_variance=torch.zeros(3, 2))
@@ -48,6 +49,11 @@ class DiagonalNormal:
         not_empty(mean=self.mean)
         same_shape(mean=self.mean, log_variance=self.log_variance)
         same_kind(mean=self.mean, log_variance=self.log_variance)
+        if self.mean.ndim != 2:
+            raise ValueError(
+                f"mean and log_variance have shape {tuple(self.mean.shape)}, expected (batch, dim): one distribution a "
+                "sample; unsqueeze(0) a single one, flatten(1) latents with more axes."
+            )
 
     @classmethod
     def standard_like(cls, other: DiagonalNormal) -> DiagonalNormal:
@@ -56,7 +62,14 @@ class DiagonalNormal:
         return cls(mean=zeros, log_variance=zeros)
 
     def sample(self, rng: torch.Generator, samples: int) -> Tensor:
-        r"""Draws $z=\mu+\sigma\odot\epsilon$, `(samples, batch, dim)`, differentiable (NNDL 13.27)."""
+        r"""Draws $z=\mu+\sigma\odot\epsilon$, `(samples, batch, dim)`, differentiable (NNDL 13.27).
+
+        Raises:
+            TypeError: `rng` is no generator.
+            ValueError: `samples` is below 1.
+        """
+        random_stream(rng)
+        at_least(1, samples=samples)
         mean, log_variance = at_least_float32(self.mean), at_least_float32(self.log_variance)
         noise = torch.empty((samples, *mean.shape), dtype=mean.dtype, device=mean.device).normal_(generator=rng)
         return mean + (0.5 * log_variance).exp() * noise
@@ -139,7 +152,8 @@ class VariationalLoss(Loss, ABC):
 
         Raises:
             TypeError: a tensor is not floating, or dtypes or devices differ (half precision counts as float32).
-            ValueError: shapes do not fit, or a loss that draws numbers got no `rng`.
+            ValueError: shapes do not fit, a loss that draws numbers got no `rng`, or the posterior requires a gradient
+                that cannot reach it through `z`.
         """
         floating(z=z, log_likelihood=log_likelihood)
         same_shape(posterior_mean=posterior.mean, prior_mean=prior.mean)
@@ -154,8 +168,10 @@ class VariationalLoss(Loss, ABC):
                 f"log_likelihood has shape {tuple(log_likelihood.shape)}, expected {tuple(z.shape[:-1])} to fit z "
                 f"{tuple(z.shape)}; sum it over the data axes, not over samples or batch."
             )
+        _check_path(posterior, z)
         z, log_likelihood = at_least_float32(z), at_least_float32(log_likelihood)
-        same_kind(z=z, log_likelihood=log_likelihood)
+        means = {"posterior": at_least_float32(posterior.mean), "prior": at_least_float32(prior.mean)}
+        same_kind(**means, z=z, log_likelihood=log_likelihood)
         return self._terms(posterior, prior, z, log_likelihood, rng)
 
     @abstractmethod
@@ -167,6 +183,16 @@ class VariationalLoss(Loss, ABC):
         log_likelihood: Tensor,
         rng: torch.Generator | None,
     ) -> VariationalTerms: ...
+
+
+def _check_path(posterior: DiagonalNormal, z: Tensor) -> None:
+    """Raises ValueError where the posterior is trained and its samples were cut from it."""
+    trained = posterior.mean.requires_grad or posterior.log_variance.requires_grad
+    if trained and torch.is_grad_enabled() and not z.requires_grad:
+        raise ValueError(
+            "the posterior requires a gradient and z does not, so the encoder would not learn from the likelihood; "
+            "expected z = posterior.sample(rng, samples) with no detach or no_grad between, or a detached posterior."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,7 +294,7 @@ class ELBO(VariationalLoss):
 class FreeBits(VariationalLoss):
     r"""The evidence lower bound that lets every latent dimension carry some information for free.
 
-    $$-\frac1M\sum_m\log p(x|z_m)+\sum_j\max\big(\lambda,\,\overline{KL_j}\big)$$
+    $$-\frac1M\sum_m\log p(x|z_m)+\beta\sum_j\max\big(\lambda,\,\overline{KL_j}\big)$$
 
     with $\overline{KL_j}$ the divergence of dimension $j$ averaged over the batch: the maximum comes **after** the
     mean. Use it against posterior collapse. It fails softly: dimensions settle just at $\lambda$, and one below it has
@@ -277,6 +303,7 @@ class FreeBits(VariationalLoss):
 
     Args:
         free: $\lambda$, nats for each dimension, not negative.
+        beta: weight of the counted divergence, 1 in the paper, not negative; a recipe may schedule it.
         samples: number $M$ of latents per data point, at least 1.
 
     Raises:
@@ -293,7 +320,7 @@ class FreeBits(VariationalLoss):
 
     card: ClassVar[Card] = Card(
         name="free_bits",
-        formula={"autoencoder": r"-\frac1M\sum_m\log p(x|z_m)+\sum_j\max(\lambda,\overline{KL_j})"},
+        formula={"autoencoder": r"-\frac1M\sum_m\log p(x|z_m)+\beta\sum_j\max(\lambda,\overline{KL_j})"},
         minimised_by="Encoder and decoder minimise it together.",
         when="Against posterior collapse, with a strong decoder.",
         fails="Dimensions settle just at the free amount; below it the KL term has no gradient.",
@@ -311,10 +338,11 @@ class FreeBits(VariationalLoss):
     couples_batch: ClassVar[bool] = True
 
     free: float = 0.25
+    beta: float = 1.0
     samples: int = 1
 
     def __post_init__(self) -> None:
-        not_negative(free=self.free)
+        not_negative(free=self.free, beta=self.beta)
         at_least(1, samples=self.samples)
 
     def _terms(
@@ -330,7 +358,7 @@ class FreeBits(VariationalLoss):
         counted = torch.where(each.mean(0) <= self.free, self.free, each).sum(-1)
         kl = each.sum(-1)
         return VariationalTerms(
-            surrogate=counted - reconstruction,
+            surrogate=self.beta * counted - reconstruction,
             bound=reconstruction - kl,
             parts={"reconstruction": reconstruction, "kl": kl, "counted_kl": counted},
         )
