@@ -59,8 +59,41 @@ def test_a_moving_average_takes_the_place_of_the_codebook_term():
 def test_one_update_of_the_moving_average_is_as_the_paper_says():
     loss, codebook = VectorQuantised(decay=0.9), torch.zeros(1, 1).double()
     state = loss.next_state(loss.init_state(codebook), torch.tensor([[2.0], [4.0]]).double(), torch.tensor([0, 0]))
-    # N = 0.9 * 1 + 0.1 * 2, m = 0.9 * 0 + 0.1 * 6; one code alone is not smoothed.
+    # N = 0.9 * 1 + 0.1 * 2, m = 0.9 * 0 + 0.1 * 6
     assert state["codebook"].item() == pytest.approx(0.6 / 1.1)
+
+
+def test_the_moving_average_is_the_weighted_mean_of_all_members():
+    loss, codebook = VectorQuantised(decay=0.8), normal(3, 2, seed=1)
+    state, weight, total = loss.init_state(codebook), torch.ones(3).double(), codebook.clone()
+    for step in range(20):
+        latents = normal(4, 2, seed=step)
+        indices = torch.randint(0, 3, (4,), generator=rng(step))
+        state = loss.next_state(state, latents, indices)
+        members = torch.nn.functional.one_hot(indices, 3).double()
+        weight, total = 0.8 * weight + 0.2 * members.sum(0), 0.8 * total + 0.2 * members.T @ latents
+        torch.testing.assert_close(state["codebook"], total / weight[:, None], rtol=1e-12, atol=0)
+
+
+def test_a_code_without_members_stays_where_it_is_and_follows_its_next_ones():
+    loss = VectorQuantised(decay=0.9)
+    state = loss.init_state(torch.tensor([[0.0, 0.0], [100.0, -100.0]]))
+    for _ in range(2000):  # 0.9 ** 2000 rounds to 0 in float32
+        state = loss.next_state(state, torch.zeros(4, 2), torch.zeros(4, dtype=torch.long))
+    assert state["codebook"].tolist() == [[0.0, 0.0], [100.0, -100.0]]
+    state = loss.next_state(state, torch.tensor([[90.0, -80.0]]), torch.tensor([1]))
+    torch.testing.assert_close(state["codebook"][1], torch.tensor([90.0, -80.0]))
+
+
+def test_a_latent_that_is_no_number_takes_no_code():
+    latents = normal(3, 2).index_fill(0, torch.tensor([1]), math.nan)
+    loss, codebook = VectorQuantised(decay=0.9), normal(4, 2, seed=1)
+    found = loss.quantise(latents, codebook)
+    for values in (found.codes, found.nearest):
+        assert values.isnan().all(1).tolist() == [False, True, False]
+    terms = loss(latents, found, torch.zeros(3).double(), codes=4)
+    assert terms.surrogate.isnan().tolist() == [False, True, False]
+    assert loss.next_state(loss.init_state(codebook), latents, found.indices)["codebook"].isnan().any()
 
 
 def test_perplexity_counts_the_codes_in_use():
@@ -77,5 +110,11 @@ def test_errors_say_what_to_do():
         VectorQuantised(decay=1.0)
     latents = torch.zeros(2, 3)
     found = VectorQuantised().quantise(latents, torch.zeros(4, 3))
+    with pytest.raises(ValueError, match=r"codes is 2 and the latents were quantised with 4 codes; expected the same"):
+        VectorQuantised()(latents, found, torch.zeros(2), codes=2)
+    with pytest.raises(ValueError, match="the state holds nothing, expected codebook, count, total too"):
+        VectorQuantised(decay=0.9).next_state({}, latents, found.indices)
+    with pytest.raises(ValueError, match="decay is '1', expected a positive finite number"):
+        VectorQuantised(decay="1")
     with pytest.raises(ValueError, match="do not fit"):
         VectorQuantised()(latents, found, torch.zeros(3), codes=4)

@@ -287,6 +287,12 @@ class WAE(_AggregateMatching):
                 equation="(4), algorithm 2",
             ),
         ),
+        paper={
+            "train.optimizer": "adam",
+            "train.learning_rate": 1e-3,
+            "train.betas": [0.5, 0.999],
+            "train.batch_size": 100,
+        },
     )
 
     scale: float = 10.0

@@ -71,6 +71,13 @@ class IWAE(VariationalLoss):
                 url="https://arxiv.org/abs/1703.09194",
             ),
         ),
+        # Of the first paper, whose epsilon of 1e-4 and stepwise falling rate a recipe has no keys for.
+        paper={
+            "train.optimizer": "adam",
+            "train.learning_rate": 1e-3,
+            "train.betas": [0.9, 0.999],
+            "train.batch_size": 20,
+        },
     )
 
     samples: int = 5

@@ -10,15 +10,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from genloss.losses._arguments import remembers
 from genloss.losses._checks import at_least_float32, floating, not_empty, same_kind
-from genloss.losses._fields import at_least, not_negative
+from genloss.losses._fields import at_least, not_negative, positive
 from genloss.losses._pairwise import squared_distances
 from genloss.losses.card import Card, Loss, Reference
 from genloss.losses.variational import VariationalTerms
 
 __all__ = ["Quantised", "VectorQuantised"]
-
-_SMOOTHING = 1e-5  # Laplace smoothing of the counts, as in the paper's code: a code without members keeps a mean
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,13 +26,15 @@ class Quantised:
 
     Args:
         codes: `(batch, ..., dim)`, the codes in value; their gradient goes to the latents unchanged (straight through).
-        nearest: the same codes with their own gradient, to the codebook.
+        nearest: the same codes with their own gradient, to the codebook; NaN where a latent is.
         indices: `(batch, ...)`, which codes they are.
+        among: the number of codes in the codebook.
     """
 
     codes: Tensor
     nearest: Tensor
     indices: Tensor
+    among: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,10 @@ class VectorQuantised(Loss):
 
     $e$ is the code nearest to the encoder's output $z$ and sg stops the gradient. The model calls `quantise`, decodes
     the codes, and hands the log-likelihood to the loss. With `decay` the codebook is a moving average of its members
-    instead of a parameter: keep the state of `init_state` and replace it by `next_state` after each update. Use it for
-    discrete latents under a strong prior. It fails when codes die: few are ever nearest, which `perplexity` shows.
+    instead of a parameter: keep the state of `init_state` and replace it by `next_state` after each update. A code
+    without members then stays where it is, as in the paper; smoothed counts, as others have them, would take it to the
+    origin. Use it for discrete latents under a strong prior. It fails when codes die: few are ever nearest, which
+    `perplexity` shows.
 
     The bound reported is $\log p(x|e)-n\log K$: $n$ latents, deterministic, under a uniform prior over $K$ codes.
 
@@ -83,6 +86,7 @@ class VectorQuantised(Loss):
                 equation="(3), appendix A.1",
             ),
         ),
+        paper={"train.optimizer": "adam", "train.learning_rate": 2e-4, "train.batch_size": 128},
     )
 
     commitment: float = 0.25
@@ -90,7 +94,10 @@ class VectorQuantised(Loss):
 
     def __post_init__(self) -> None:
         not_negative(commitment=self.commitment)
-        if self.decay is not None and not 0.0 < self.decay < 1.0:
+        if self.decay is None:
+            return
+        positive(decay=self.decay)
+        if self.decay >= 1.0:
             raise ValueError(f"decay is {self.decay}, expected a number in (0, 1), e.g. 0.99, or None.")
 
     def quantise(self, latents: Tensor, codebook: Tensor) -> Quantised:
@@ -116,11 +123,12 @@ class VectorQuantised(Loss):
             flat, codes = at_least_float32(latents).flatten(0, -2), at_least_float32(codebook)
             centre = codes.mean(0).nan_to_num()  # a code that is not finite is then the nearest, and shows in the loss
             indices = squared_distances(flat - centre, codes - centre).argmin(1).reshape(latents.shape[:-1])
-        nearest = codebook[indices]
+        # A latent that is no number has no nearest code, and must not come to look like one.
+        nearest = torch.where(latents.isnan().any(-1, keepdim=True), torch.nan, codebook[indices])
         # In float32, where the difference does not round the codes.
         z = at_least_float32(latents)
         codes = (z + (nearest - z).detach()).to(latents.dtype)
-        return Quantised(codes=codes, nearest=nearest, indices=indices)
+        return Quantised(codes=codes, nearest=nearest, indices=indices, among=len(codebook))
 
     def __call__(
         self, latents: Tensor, quantised: Quantised, log_likelihood: Tensor, *, codes: int
@@ -131,15 +139,20 @@ class VectorQuantised(Loss):
             latents: the encoder's output `(batch, ..., dim)`.
             quantised: what `quantise` made of them.
             log_likelihood: of the data given the codes, `(batch,)` in nats.
-            codes: the number of codes in the codebook.
+            codes: the number of codes in the codebook, over which the prior of the bound is uniform.
 
         Raises:
             TypeError: a tensor is not floating, or dtypes or devices differ (half precision counts as float32).
-            ValueError: a tensor is empty, shapes do not fit, or `codes` is below 1.
+            ValueError: a tensor is empty, shapes do not fit, or `codes` is not the size of the codebook.
         """
         floating(latents=latents, log_likelihood=log_likelihood)
         not_empty(latents=latents)
         at_least(1, codes=codes)
+        if codes != quantised.among:
+            raise ValueError(
+                f"codes is {codes} and the latents were quantised with {quantised.among} codes; expected the same "
+                "number: pass codes=len(codebook)."
+            )
         if quantised.nearest.shape != latents.shape or log_likelihood.shape != latents.shape[:1]:
             raise ValueError(
                 f"latents {tuple(latents.shape)}, codes {tuple(quantised.nearest.shape)} and log_likelihood "
@@ -166,17 +179,23 @@ class VectorQuantised(Loss):
         return {"codebook": book.clone(), "count": torch.ones_like(book[:, 0]), "total": book.clone()}
 
     def next_state(self, state: Mapping[str, Tensor], latents: Tensor, indices: Tensor) -> dict[str, Tensor]:
-        """Returns the memory after one batch: each code's count and sum of members, and their mean as the codebook."""
+        """Returns the memory after one batch: each code's count and sum of members, and their mean as the codebook.
+
+        Raises:
+            ValueError: the state is not one of `init_state`.
+        """
         if self.decay is None:
             return {}
+        remembers(state, "codebook", "count", "total")
         flat = latents.detach().flatten(0, -2).to(state["total"])
         which = indices.flatten()
         counts = torch.zeros_like(state["count"]).index_add_(0, which, torch.ones_like(flat[:, 0]))
         sums = torch.zeros_like(state["total"]).index_add_(0, which, flat)
         count = torch.lerp(counts, state["count"], self.decay)
         total = torch.lerp(sums, state["total"], self.decay)
-        smoothed = (count + _SMOOTHING) / (count.sum() + len(count) * _SMOOTHING) * count.sum()
-        return {"codebook": total / smoothed.unsqueeze(-1), "count": count, "total": total}
+        # Without new members sum and count shrink alike: their ratio stays, until both round to 0.
+        codebook = torch.where((counts > 0).unsqueeze(-1), total / count.unsqueeze(-1), state["codebook"])
+        return {"codebook": codebook, "count": count, "total": total}
 
     @staticmethod
     def perplexity(indices: Tensor, codes: int) -> Tensor:
