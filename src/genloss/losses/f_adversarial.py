@@ -30,6 +30,12 @@ __all__ = [
 class FKullbackLeibler(FDivergence):
     r"""Forward KL, $f(u)=u\log u$: the bound of $KL(p_r\Vert p_g)$, which covers every mode.
 
+    Args:
+        generator_form: `trick` minimises $-g_f(a_f)$, `conjugate` the bound itself, $-f^*(g_f(a_f))$; it saturates.
+
+    Raises:
+        ValueError: `generator_form` is neither; in a call, a score lies outside the range of the card.
+
     Example:
         >>> import torch
         >>> loss = FKullbackLeibler()
@@ -69,6 +75,12 @@ class FKullbackLeibler(FDivergence):
 class FReverseKullbackLeibler(FDivergence):
     r"""Reverse KL, $f(u)=-\log u$: the bound of $KL(p_g\Vert p_r)$, which seeks modes.
 
+    Args:
+        generator_form: `trick` minimises $-g_f(a_f)$, `conjugate` the bound itself, $-f^*(g_f(a_f))$.
+
+    Raises:
+        ValueError: `generator_form` is neither; in a call, a score lies outside the range of the card.
+
     Example:
         >>> import torch
         >>> FReverseKullbackLeibler().discriminator(torch.zeros(1), torch.zeros(1))
@@ -107,6 +119,13 @@ class FPearson(FDivergence):
     The conjugate is that of $f$ on the whole line, as the paper prints it: quadratic below $v=-2$ too, so that no
     score of the discriminator has a zero gradient.
 
+    Args:
+        generator_form: `trick` minimises $-g_f(a_f)$, `conjugate` the bound itself, $-f^*(g_f(a_f))$, which
+            pushes fakes the wrong way below score -2.
+
+    Raises:
+        ValueError: `generator_form` is neither.
+
     Example:
         >>> import torch
         >>> FPearson().discriminator(torch.zeros(1), torch.ones(1))
@@ -141,6 +160,12 @@ class FPearson(FDivergence):
 @dataclass(frozen=True, kw_only=True)
 class FNeyman(FDivergence):
     r"""Neyman chi-squared, $f(u)=(1-u)^2/u$: the bound of $\int(p_r-p_g)^2/p_r$.
+
+    Args:
+        generator_form: `trick` minimises $-g_f(a_f)$, `conjugate` the bound itself, $-f^*(g_f(a_f))$.
+
+    Raises:
+        ValueError: `generator_form` is neither; in a call, a score lies outside the range of the card.
 
     Example:
         >>> import torch
@@ -181,6 +206,12 @@ class FNeyman(FDivergence):
 class FHellinger(FDivergence):
     r"""Squared Hellinger, $f(u)=(\sqrt u-1)^2$: the bound of $\int(\sqrt{p_r}-\sqrt{p_g})^2$, in [0, 2].
 
+    Args:
+        generator_form: `trick` minimises $-g_f(a_f)$, `conjugate` the bound itself, $-f^*(g_f(a_f))$; it saturates.
+
+    Raises:
+        ValueError: `generator_form` is neither; in a call, a score lies outside the range of the card.
+
     Example:
         >>> import torch
         >>> FHellinger().discriminator(torch.zeros(1), torch.zeros(1))
@@ -214,6 +245,12 @@ class FHellinger(FDivergence):
 @dataclass(frozen=True, kw_only=True)
 class FJensenShannon(FDivergence):
     r"""Jensen-Shannon, $f(u)=u\log u-(u+1)\log\frac{1+u}2$: the bound of $2\,JS(p_r,p_g)$, in $[0,2\log2]$.
+
+    Args:
+        generator_form: `trick` minimises $-g_f(a_f)$, `conjugate` the bound itself, $-f^*(g_f(a_f))$; it saturates.
+
+    Raises:
+        ValueError: `generator_form` is neither.
 
     Example:
         >>> import torch
@@ -250,6 +287,12 @@ class FGan(FDivergence):
 
     With the trick it is `NonSaturating`, with the conjugate it is `Minimax`.
 
+    Args:
+        generator_form: `trick` minimises $-g_f(a_f)$, `conjugate` the bound itself, $-f^*(g_f(a_f))$; it saturates.
+
+    Raises:
+        ValueError: `generator_form` is neither.
+
     Example:
         >>> import torch
         >>> FGan().discriminator(torch.zeros(1), torch.zeros(1))
@@ -284,6 +327,12 @@ class FTotalVariation(FDivergence):
     r"""Total variation, $f(u)=\frac12\lvert u-1\rvert$: the bound of $\frac12\int\lvert p_r-p_g\rvert$, in [0, 1].
 
     The best score is $\pm\infty$, with its sign telling which density is larger: both players saturate.
+
+    Args:
+        generator_form: `trick` minimises $-g_f(a_f)$, `conjugate` the bound itself, $-f^*(g_f(a_f))$; it saturates.
+
+    Raises:
+        ValueError: `generator_form` is neither.
 
     Example:
         >>> import torch
