@@ -8,12 +8,12 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
-from genloss.losses._arguments import remembers
 from genloss.losses._checks import (
     at_least_float32,
     floating,
     logits_not_probabilities,
     not_empty,
+    remembers,
     same_kind,
     same_shape,
 )

@@ -9,6 +9,7 @@ hides that: NaN in gives NaN out, and the training loop names the tensor that it
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ __all__ = [
     "mask_counts",
     "not_above_zero",
     "not_empty",
+    "random_stream",
+    "remembers",
     "rows_not_probabilities",
     "same_kind",
     "same_shape",
@@ -180,6 +183,21 @@ def rows_not_probabilities(**tensors: Tensor) -> None:
                 f"{name} look like probabilities: their first row lies in [{row.min().item():.4g}, "
                 f"{row.max().item():.4g}] and sums to 1; expected logits. Remove the softmax, or take the logarithm."
             )
+
+
+def random_stream(rng: torch.Generator) -> None:
+    """Raises TypeError unless the random numbers come from a generator: torch would take None for the global one."""
+    if not isinstance(rng, torch.Generator):
+        raise TypeError(f"rng is {rng!r}, expected a torch.Generator; pass torch.Generator().manual_seed(0).")
+
+
+def remembers(state: Mapping[str, Tensor], *names: str) -> None:
+    """Raises ValueError unless a memory holds all of these."""
+    if missing := [name for name in names if name not in state]:
+        raise ValueError(
+            f"the state holds {', '.join(state) or 'nothing'}, expected {', '.join(missing)} too; start it with "
+            "init_state(...), and replace it by what next_state(...) returns after each update."
+        )
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

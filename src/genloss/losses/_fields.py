@@ -5,13 +5,20 @@ from __future__ import annotations
 import math
 from numbers import Integral, Real
 
-__all__ = ["at_least", "each_positive", "not_negative", "one_of", "positive", "true_or_false"]
+__all__ = ["at_least", "each_positive", "finite_number", "not_negative", "one_of", "positive", "true_or_false"]
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raises ValueError unless the field is one of the allowed names."""
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(allowed)}.")
+
+
+def finite_number(**fields: float) -> None:
+    """Raises ValueError unless every field is a finite number, of either sign."""
+    for name, value in fields.items():
+        if not _is_number(value) or not math.isfinite(value):
+            raise ValueError(f"{name} is {value!r}, expected a finite number.")
 
 
 def positive(**fields: float) -> None:

@@ -10,8 +10,15 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor
 
-from genloss.losses._arguments import random_stream, remembers
-from genloss.losses._checks import at_least_float32, floating, not_empty, same_kind, same_shape
+from genloss.losses._checks import (
+    at_least_float32,
+    floating,
+    not_empty,
+    random_stream,
+    remembers,
+    same_kind,
+    same_shape,
+)
 from genloss.losses.card import Loss
 
 __all__ = ["Critic", "CriticView", "Penalty", "safe_norm"]

@@ -11,8 +11,7 @@ from torch.nn.functional import relu, softplus
 
 from genloss.losses import _references as source
 from genloss.losses._adversarial import AdversarialLoss, adam
-from genloss.losses._arguments import finite_number
-from genloss.losses._fields import positive
+from genloss.losses._fields import finite_number, positive
 from genloss.losses.card import Card, Equilibrium
 
 __all__ = [

@@ -10,9 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from genloss.losses._arguments import finite_number
 from genloss.losses._checks import not_empty
-from genloss.losses._fields import at_least, not_negative
+from genloss.losses._fields import at_least, finite_number, not_negative
 from genloss.losses.card import Card, Reference
 from genloss.losses.distances import MMD, SampleDistance
 from genloss.losses.variational import DiagonalNormal, VariationalLoss, VariationalTerms

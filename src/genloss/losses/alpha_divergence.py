@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from genloss.losses._arguments import finite_number
 from genloss.losses._f_divergence import SCORE_LIMIT, FDivergence, f_card
+from genloss.losses._fields import finite_number
 from genloss.losses.card import Card
 
 __all__ = ["FAlpha"]
 
 _POWER_LIMIT = 60.0  # lower than for an exponential: the derivative of a power passes through larger numbers
-_NEAREST = 1e-6  # to 0 and 1: nearer, the difference to the limit is lost in rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,16 +26,15 @@ class FAlpha(FDivergence):
     $$f(u)=\frac{u^\alpha-1-\alpha(u-1)}{\alpha(\alpha-1)}$$
 
     $\alpha\to0$ is reverse KL, $\alpha\to1$ forward KL, $\alpha=2$ half of Pearson's, $\alpha=\frac12$ twice the
-    squared-Hellinger integral. For $\alpha<1$, $g_f(v)=\frac1{1-\alpha}-\zeta(c-v)$ with
-    $c=\log(e^{1/(1-\alpha)}-1)$; for $\alpha>1$, $g_f(v)=v$ and the conjugate is constant below
-    $v=-\frac1{\alpha-1}$. So score 0 means equal densities for every order. The paper has $c=0$: the same game with all
-    scores shifted, in which the best critic would score about $-\frac1{1-\alpha}$ and a fresh one overflow near 1.
+    squared-Hellinger integral. For $\alpha<1$, $g_f(v)=\frac1{1-\alpha}-\zeta(-v)$; for $\alpha>1$, $g_f(v)=v$ and the
+    conjugate is constant below $v=-\frac1{\alpha-1}$.
 
-    Use it to move between the named divergences. It fails where the critic is not bounded: the conjugate is a steep
-    power of the score, and outside `score_range()` the loss raises.
+    Use it to move between the named divergences. It fails near 1 from below: the best critic scores about
+    $-\frac1{1-\alpha}$ where both densities agree, far from the score 0 that a critic starts at, where above 0.95 or so
+    the conjugate overflows. Approach forward KL from above 1, or take `FKullbackLeibler`.
 
     Args:
-        alpha: the order, finite, not within 1e-6 of 0 or 1.
+        alpha: the order, finite, neither 0 nor 1.
         generator_form: `trick` minimises $-g_f(a_f)$, `conjugate` minimises $-f^*(g_f(a_f))$, the true bound, which
             saturates for positive orders.
 
@@ -55,38 +53,36 @@ class FAlpha(FDivergence):
 
     card: ClassVar[Card] = f_card(
         "alpha",
-        activation=r"\tfrac1{1-\alpha}-\zeta(c-v),\ c=\log(e^{1/(1-\alpha)}-1)\ (\alpha<1),\ v\ (\alpha>1)",
+        activation=r"\tfrac1{1-\alpha}-\zeta(-v)\ (\alpha<1),\ v\ (\alpha>1)",
         conjugate=r"\tfrac1\alpha\left(((\alpha-1)g_f(v)+1)^{\alpha/(\alpha-1)}-1\right)",
         bound="The bound is the alpha-divergence.",
-        fails="A power of the score, which overflows: beyond its range the loss raises.",
-        score_range=(-math.inf, 61.0),
+        fails="A power of the score: the nearer alpha is to 1, the steeper, and the narrower the range that does not "
+        "raise.",
+        score_range=(-math.inf, _POWER_LIMIT - math.log(2.0)),
     )
     """The range is that of the default order; `score_range()` returns that of the fields."""
 
     def __post_init__(self) -> None:
         FDivergence.__post_init__(self)
         finite_number(alpha=self.alpha)
-        if min(abs(self.alpha), abs(self.alpha - 1.0)) < _NEAREST:
+        if self.alpha in (0.0, 1.0):
             raise ValueError(
-                f"alpha is {self.alpha}, expected a number other than 0 and 1 (by {_NEAREST:g} or more); "
+                f"alpha is {self.alpha}, expected a finite number other than 0 and 1; "
                 "their limits are f_reverse_kl and f_kl."
             )
 
     def score_range(self) -> tuple[float, float] | None:
         """Returns the range in which the power of this alpha is finite in float32."""
-        order = self._order
+        order = self.alpha / (self.alpha - 1.0)
         if self.alpha > 1.0:
             # ((alpha - 1) v + 1) ** order <= e^60
             return (-math.inf, math.expm1(_POWER_LIMIT / order) / (self.alpha - 1.0))
         if self.alpha < 0.0:
             return (-math.inf, SCORE_LIMIT)
-        # ((1 - alpha) softplus(c - v)) ** order <= e^60, with a negative order; a small one allows for more than the
-        # limit of an exponential, and would round to nothing here.
-        exponent = max(_POWER_LIMIT / order, -2.0 * SCORE_LIMIT)
-        least, log_keep = math.exp(exponent) / (1.0 - self.alpha), self._log_keep
-        highest = log_keep - math.expm1(exponent) / (1.0 - self.alpha) - math.log(-math.expm1(-least))
-        # A whole number, so that a score in half precision is not rounded out of the range.
-        return (-math.inf, min(SCORE_LIMIT, float(math.floor(highest))))
+        # ((1 - alpha) softplus(-v)) ** order <= e^60, with a negative order; a small one allows for more than the limit
+        # of an exponential, and would round to nothing here.
+        least = math.exp(max(_POWER_LIMIT / order, -2.0 * SCORE_LIMIT)) / (1.0 - self.alpha)
+        return (-math.inf, min(SCORE_LIMIT, -(least + math.log(-math.expm1(-least)))))
 
     def saturates(self) -> frozenset[str]:
         """Names the discriminator for negative orders, and the generator for positive ones with the conjugate."""
@@ -98,43 +94,20 @@ class FAlpha(FDivergence):
         return (ratio.pow(self.alpha) - 1.0 - self.alpha * (ratio - 1.0)) / (self.alpha * (self.alpha - 1.0))
 
     def optimal_score(self, ratio: Tensor) -> Tensor:
-        rise = torch.expm1((self.alpha - 1.0) * ratio.log())
+        power = ratio.pow(self.alpha - 1.0)
         if self.alpha > 1.0:
-            return rise / (self.alpha - 1.0)
-        target = (rise + 1.0) / (1.0 - self.alpha)  # = softplus(c - v), solved for v
-        return self._log_keep - rise / (1.0 - self.alpha) - torch.log(-torch.expm1(-target))
-
-    @property
-    def _order(self) -> float:
-        return self.alpha / (self.alpha - 1.0)
-
-    @property
-    def _log_keep(self) -> float:
-        """The logarithm of $1-e^{-1/(1-\\alpha)}$, by which $c$ is less than $1/(1-\\alpha)$; for orders below 1."""
-        return math.log(-math.expm1(-1.0 / (1.0 - self.alpha)))
-
-    @property
-    def _centre(self) -> float:
-        """The shift $c$ of the scores, for orders below 1."""
-        return 1.0 / (1.0 - self.alpha) + self._log_keep
+            return (power - 1.0) / (self.alpha - 1.0)
+        target = power / (1.0 - self.alpha)  # = softplus(-v), solved for v
+        return -(target + torch.log(-torch.expm1(-target)))
 
     def _activation(self, score: Tensor) -> Tensor:
-        if self.alpha > 1.0:
-            return score
-        # 1 / (1 - alpha) - softplus(c - v), without the large numbers that cancel there near alpha = 1
-        return score - self._log_keep - softplus(score - self._centre)
+        return score if self.alpha > 1.0 else 1.0 / (1.0 - self.alpha) - softplus(-score)
 
     def _conjugate(self, score: Tensor) -> Tensor:
-        # (1 + t) ** order - 1 by logarithms: near alpha = 1 the sum would round, and a large order magnifies that.
-        t = (self.alpha - 1.0) * self._activation(score)
+        order = self.alpha / (self.alpha - 1.0)
         if self.alpha > 1.0:
-            positive = t > -1.0
-            power = torch.expm1(self._order * torch.log1p(torch.where(positive, t, 0.0)))
-            return torch.where(positive, power, -1.0) / self.alpha
-        far = t < -0.5  # where t nears -1, and the sum is a softplus
-        by_softplus = _log_softplus(torch.where(far, self._centre - score, 0.0), factor=1.0 - self.alpha)
-        logarithm = torch.where(far, by_softplus, torch.log1p(torch.where(far, 0.0, t)))
-        return torch.expm1(self._order * logarithm) / self.alpha
+            return (torch.relu((self.alpha - 1.0) * score + 1.0).pow(order) - 1.0) / self.alpha
+        return torch.expm1(order * _log_softplus(-score, factor=1.0 - self.alpha)) / self.alpha
 
 
 def _log_softplus(values: Tensor, *, factor: float) -> Tensor:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
-from genloss.losses._arguments import remembers
-from genloss.losses._checks import at_least_float32, logits_not_probabilities
+from genloss.losses._checks import at_least_float32, logits_not_probabilities, remembers
 from genloss.losses._fields import at_least, not_negative, positive, true_or_false
 from genloss.losses._penalty import CriticView, Penalty, safe_norm
 from genloss.losses.card import Card, Reference

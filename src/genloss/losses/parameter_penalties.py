@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from genloss.losses import _references as source
-from genloss.losses._arguments import remembers
-from genloss.losses._checks import at_least_float32, floating
+from genloss.losses._checks import at_least_float32, floating, remembers
 from genloss.losses._fields import positive, true_or_false
 from genloss.losses.card import Card, Loss, Reference
 

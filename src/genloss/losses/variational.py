@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from genloss.losses import _likelihood_references as source
-from genloss.losses._arguments import random_stream
-from genloss.losses._checks import at_least_float32, floating, not_empty, same_kind, same_shape
+from genloss.losses._checks import at_least_float32, floating, not_empty, random_stream, same_kind, same_shape
 from genloss.losses._fields import at_least, not_negative, one_of
 from genloss.losses._references import NNDL
 from genloss.losses.card import Card, Loss, Reference

@@ -10,8 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from genloss.losses._arguments import remembers
-from genloss.losses._checks import at_least_float32, floating, not_empty, same_kind
+from genloss.losses._checks import at_least_float32, floating, not_empty, remembers, same_kind
 from genloss.losses._fields import at_least, not_negative, positive
 from genloss.losses._pairwise import squared_distances
 from genloss.losses.card import Card, Loss, Reference
