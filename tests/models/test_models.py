@@ -67,8 +67,9 @@ def vae(likelihood, shape=(2,), value_range=(0.0, 1.0), loss=None):
     return VAE(encoder, decoder, loss or ELBO(), likelihood, Prior("normal", 3), value_range=value_range)
 
 
-def test_a_turn_generates_its_fakes_once():
+def test_fakes_used_again_are_generated_once():
     model, x, drawn = gan(), torch.randn(6, 2), streams()
+    model.reuse_fakes = True
     model.generator.requires_grad_(False)  # as while the critic moves
     model.losses("discriminator", x, drawn, 1)
     assert not any(p.requires_grad for p in model.generator.parameters())
@@ -83,6 +84,7 @@ def test_a_turn_generates_its_fakes_once():
 @pytest.mark.parametrize(("turn", "size"), [(2, 6), (1, 4)])
 def test_fakes_of_another_turn_or_size_are_not_used_again(turn, size):
     model, drawn = gan(), streams()
+    model.reuse_fakes = True
     model.losses("discriminator", torch.randn(6, 2), drawn, 1)
     position = drawn.noise.get_state()
     model.losses("generator", torch.randn(size, 2), drawn, turn).total().backward()

@@ -106,6 +106,7 @@ MORE = {
         "train.ema=0.9",
     ],
     "packing": [*RING, f"penalties=[{R1}]", "model.packing=2"],
+    "fakes used again": [*RING, f"penalties=[{R1}]", "model.reuse_fakes=true"],
     "unrolling": [*RING, "penalties=[]", "model.unrolled={steps: 5, rate: 0.1}"],
     "both halves of zCR": [
         *RING,

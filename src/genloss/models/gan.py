@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -44,8 +44,7 @@ class _Generated(NamedTuple):
 class GAN(GenerativeModel):
     r"""A generator $G$ and a critic $D$ that minimise the two sides of one adversarial loss in turn.
 
-    The critic moves on detached fakes, the generator through a frozen critic, on the fakes of the critic's last update
-    in the same turn: they are generated once. With `Wasserstein`, `WeightClip(0.01)`,
+    The critic moves on detached fakes, the generator through a frozen critic. With `Wasserstein`, `WeightClip(0.01)`,
     RMSProp and 5 critic updates a turn it is algorithm 13.2 of NNDL.
 
     Penalties on samples go to the critic. One on latents (`LatentConsistency`) goes to the critic, or, named with
@@ -61,6 +60,8 @@ class GAN(GenerativeModel):
         packing: samples that the critic sees at once, joined along their first axis, at least 1 (PacGAN): against
             dropped modes, for a pack shows a lack of variety. The batch is a multiple of it.
         unrolling: lets the generator look ahead through steps of the critic, or None.
+        reuse_fakes: let the generator move on the very fakes of the critic's last update in the same turn, as many
+            plain loops do: saves a pass through the generator, but the critic has just moved against these samples.
 
     Raises:
         InputError: a penalty or constraint cannot work so.
@@ -88,6 +89,7 @@ class GAN(GenerativeModel):
         penalties: Sequence[Restraint] = (),
         packing: int = 1,
         unrolling: Unrolling | None = None,
+        reuse_fakes: bool = False,
     ) -> None:
         super().__init__()
         self.generator = generator
@@ -96,6 +98,7 @@ class GAN(GenerativeModel):
         self.prior = prior
         self.packing = packing
         self.unrolling = unrolling
+        self.reuse_fakes = reuse_fakes
         self.memory = Memory(loss.init_state())
         self._one_pass = not couples_batch(discriminator)
         self._generated: _Generated | None = None
@@ -131,7 +134,7 @@ class GAN(GenerativeModel):
         return self._discriminator_terms(x, streams, turn)
 
     def _generator_terms(self, x: Tensor, streams: Streams, turn: int) -> Terms:
-        z, generated = self._take_generated(len(x), turn) or self._generate(len(x), streams)
+        z, generated = self._taken_up(len(x), turn) or self._generate(len(x), streams)
         real, fake = self._pack(x), self._pack(generated)
         due = self.restraints_of("generator").due(turn)
         on_features = [applied for applied in due if isinstance(applied.penalty, FeaturePenalty)]
@@ -180,8 +183,13 @@ class GAN(GenerativeModel):
             return unrolled(self.discriminator, critic_loss, self.unrolling)
 
     def _discriminator_terms(self, x: Tensor, streams: Streams, turn: int) -> Terms:
-        z, generated = self._generate(len(x), streams)
-        self._generated = _Generated(turn, z, generated)
+        if self.reuse_fakes:
+            with _thawed(self.generator):
+                z, generated = self._generate(len(x), streams)
+            self._generated = _Generated(turn, z, generated)
+        else:
+            with torch.no_grad():
+                z, generated = self._generate(len(x), streams)
         fake = generated.detach().to(x.dtype)
         own = self.restraints_of("discriminator")
         due = [(applied, applied.penalty) for applied in own.due(turn) if isinstance(applied.penalty, Penalty)]
@@ -200,17 +208,11 @@ class GAN(GenerativeModel):
         return terms
 
     def _generate(self, n: int, streams: Streams) -> tuple[Tensor, Tensor]:
-        """Returns latents and samples; gradients reach the generator, even if it is frozen while the critic moves."""
+        """Returns latents and what the generator makes of them."""
         z = self.prior.draw(n, streams.noise)
-        frozen = [parameter for parameter in self.generator.parameters() if not parameter.requires_grad]
-        for parameter in frozen:
-            parameter.requires_grad_(True)
-        samples = self.generator(z)
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-        return z, samples
+        return z, self.generator(z)
 
-    def _take_generated(self, n: int, turn: int) -> tuple[Tensor, Tensor] | None:
+    def _taken_up(self, n: int, turn: int) -> tuple[Tensor, Tensor] | None:
         """Returns what the critic saw last in this turn, once: after its own update the generator would differ."""
         last, self._generated = self._generated, None
         return (last.z, last.samples) if last is not None and last.turn == turn and len(last.z) == n else None
@@ -267,6 +269,19 @@ class GAN(GenerativeModel):
         """Draws `n` samples `(n, *shape)` from the generator."""
         samples: Tensor = self.generator(self.prior.draw(n, rng))
         return samples
+
+
+@contextmanager
+def _thawed(module: nn.Module) -> Iterator[None]:
+    """Lets gradients reach parameters that are frozen while an opponent moves."""
+    frozen = [parameter for parameter in module.parameters() if not parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
 
 
 def _add(terms: Terms, applied: AppliedPenalty, values: Tensor) -> None:

@@ -110,6 +110,7 @@ def _gan(
         penalties=restraints,
         packing=packing,
         unrolling=None if config.unrolled is None else Unrolling(config.unrolled.steps, config.unrolled.rate),
+        reuse_fakes=config.reuse_fakes or False,
     )
     sloped = [r.name for r in restraints if isinstance(r, AppliedPenalty) and isinstance(r.penalty, Penalty)]
     return gan, [_coupling_note(critic, sloped)] if sloped and couples_batch(critic) else []

@@ -140,6 +140,9 @@ class ModelConfig(Strict):
     )
     packing: int | None = Field(None, ge=2, description="of a gan: samples that the critic sees at once")
     unrolled: UnrolledConfig | None = Field(None, description="of a gan: {steps: 5, rate: 0.1}")
+    reuse_fakes: bool | None = Field(
+        None, description="of a gan: the generator moves on the fakes of the critic's last update"
+    )
     codebook: CodebookConfig | None = Field(
         None, description="of a vae with loss=vector_quantised: {codes: 64, dim: 2}"
     )
@@ -155,7 +158,7 @@ class ModelConfig(Strict):
     @model_validator(mode="after")
     def _only_own_keys(self) -> ModelConfig:
         owners = dict.fromkeys(("likelihood", "encoder", "codebook"), "vae") | {"codes": "mmd"}
-        for key, owner in (owners | {"packing": "gan", "unrolled": "gan"}).items():
+        for key, owner in (owners | {"packing": "gan", "unrolled": "gan", "reuse_fakes": "gan"}).items():
             if getattr(self, key) is not None and self.name != owner:
                 raise ValueError(
                     f"model.{key} belongs to model.name={owner}, but model.name is {self.name}; leave it out"
