@@ -104,7 +104,8 @@ def genloss_side(
         "photos_dcgan",
         f"device={options.device} seed={options.seed} threads={options.threads} runs_dir={runs} precision={precision} "
         f"data.path={photos} model.network.width={WIDTH} model.prior=normal model.noise_dim={NOISE} "
-        f"model.reuse_fakes={reuse} loss=non_saturating penalties=[] train.batch_size={BATCH} train.optimizer=adam train.learning_rate=0.0002 "
+        f"model.reuse_fakes={reuse} loss=non_saturating penalties=[] "
+        f"train.batch_size={BATCH} train.optimizer=adam train.learning_rate=0.0002 "
         "train.betas=[0.5,0.999] train.ema=null train.steps=1000000 train.checkpoint_every=0".split(),
     )
     built = build(recipe)
