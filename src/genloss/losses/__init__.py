@@ -11,6 +11,7 @@ from genloss.losses.adversarial import *
 from genloss.losses.aggregate_posterior import *
 from genloss.losses.alpha_divergence import *
 from genloss.losses.attention_penalties import *
+from genloss.losses.bag_of_words import *
 from genloss.losses.batch_adversarial import *
 from genloss.losses.card import *
 from genloss.losses.catalogue import *
@@ -27,6 +28,7 @@ from genloss.losses.feature_penalties import *
 from genloss.losses.importance_weighted import *
 from genloss.losses.likelihood import *
 from genloss.losses.maximum_likelihood import *
+from genloss.losses.noise_contrastive import *
 from genloss.losses.normal_divergences import *
 from genloss.losses.parameter_penalties import *
 from genloss.losses.penalties import *

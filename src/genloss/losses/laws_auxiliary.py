@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from genloss.losses._law_tools import Setting, derivatives_agree, descend, finite, number, probe, same, seeded
+from genloss.losses.bag_of_words import ContextLoss
 from genloss.losses.completion import CompletionLoss
 from genloss.losses.embedding_losses import EmbeddingLoss
 from genloss.losses.laws import LawBroken, LawSkipped, law
 from genloss.losses.maximum_likelihood import LikelihoodLoss
 from genloss.losses.samplers import Energy, Sampler
-from genloss.losses.sequence import ContextLoss
 from genloss.losses.sequence_costs import Cost
 from genloss.losses.vector_quantised import VectorQuantised
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from genloss.losses._law_tools import Setting, couples_as_declared, finite, number, probe, seeded
-from genloss.losses.energy import EnergyLoss, EnergyTerms, NormalNoise
+from genloss.losses.energy import EnergyLoss, EnergyTerms
 from genloss.losses.laws import LawBroken, law
+from genloss.losses.noise_contrastive import NormalNoise
 from genloss.losses.samplers import Energy, Langevin
 
 __all__: list[str] = []

@@ -30,7 +30,7 @@ class DiagonalNormal:
 
     Raises:
         TypeError: a tensor is not floating, or dtypes or devices differ.
-        ValueError: a tensor is empty, shapes differ, or they have another number of axes.
+        ValueError: a tensor is empty, shapes differ, or there is no batch.
 
     Example:
         >>> posterior = DiagonalNormal(mean=torch.zeros(3, 2), log_variance=torch.zeros(3, 2))
@@ -48,10 +48,10 @@ class DiagonalNormal:
         not_empty(mean=self.mean)
         same_shape(mean=self.mean, log_variance=self.log_variance)
         same_kind(mean=self.mean, log_variance=self.log_variance)
-        if self.mean.ndim != 2:
+        if self.mean.ndim < 2:
             raise ValueError(
                 f"mean and log_variance have shape {tuple(self.mean.shape)}, expected (batch, dim): one distribution a "
-                "sample; unsqueeze(0) a single one, flatten(1) latents with more axes."
+                "sample; unsqueeze(0) a single one."
             )
 
     @classmethod
@@ -151,8 +151,7 @@ class VariationalLoss(Loss, ABC):
 
         Raises:
             TypeError: a tensor is not floating, or dtypes or devices differ (half precision counts as float32).
-            ValueError: shapes do not fit, a loss that draws numbers got no `rng`, or the posterior requires a gradient
-                that cannot reach it through `z`.
+            ValueError: shapes do not fit, or a loss that draws numbers got no `rng`.
         """
         floating(z=z, log_likelihood=log_likelihood)
         same_shape(posterior_mean=posterior.mean, prior_mean=prior.mean)
@@ -167,7 +166,6 @@ class VariationalLoss(Loss, ABC):
                 f"log_likelihood has shape {tuple(log_likelihood.shape)}, expected {tuple(z.shape[:-1])} to fit z "
                 f"{tuple(z.shape)}; sum it over the data axes, not over samples or batch."
             )
-        _check_path(posterior, z)
         z, log_likelihood = at_least_float32(z), at_least_float32(log_likelihood)
         means = {"posterior": at_least_float32(posterior.mean), "prior": at_least_float32(prior.mean)}
         same_kind(**means, z=z, log_likelihood=log_likelihood)
@@ -182,16 +180,6 @@ class VariationalLoss(Loss, ABC):
         log_likelihood: Tensor,
         rng: torch.Generator | None,
     ) -> VariationalTerms: ...
-
-
-def _check_path(posterior: DiagonalNormal, z: Tensor) -> None:
-    """Raises ValueError where the posterior is trained and its samples were cut from it."""
-    trained = posterior.mean.requires_grad or posterior.log_variance.requires_grad
-    if trained and torch.is_grad_enabled() and not z.requires_grad:
-        raise ValueError(
-            "the posterior requires a gradient and z does not, so the encoder would not learn from the likelihood; "
-            "expected z = posterior.sample(rng, samples) with no detach or no_grad between, or a detached posterior."
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
