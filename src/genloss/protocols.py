@@ -137,6 +137,11 @@ class Reconstructs(Protocol):
 class HasBound(Protocol):
     """Bounds the log-likelihood of data from below."""
 
+    @property
+    def bound_name(self) -> str:
+        """Which bound, under which density of the data: two bounds compare only when these are equal."""
+        ...
+
     def bound(self, x: Tensor, rng: torch.Generator) -> Tensor:
         """Returns a lower bound of log p(x) in nats, `(batch,)`."""
         ...

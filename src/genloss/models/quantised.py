@@ -108,6 +108,11 @@ class QuantisedVAE(DecodingModel):
         log_likelihood = self._log_likelihood(x, quantised.codes.flatten(1).unsqueeze(0))[0]
         return latents, quantised, self.loss(latents, quantised, log_likelihood, codes=len(codes))
 
+    @property
+    def bound_name(self) -> str:
+        """Codes under a uniform prior, and the decoder's density."""
+        return f"codes under {self.likelihood!r}"
+
     def bound(self, x: Tensor, rng: torch.Generator) -> Tensor:
         """Returns log p(x|e) less the cost of the codes under a uniform prior, `(batch,)` in nats."""
         return self._quantised(x)[2].bound

@@ -72,6 +72,12 @@ class VAE(DecodingModel):
         u = posterior.sample(rng, samples)
         return posterior, u, self._log_likelihood(x, self.prior.transform(u))
 
+    @property
+    def bound_name(self) -> str:
+        """The evidence lower bound, or what the loss reports in its place, and the decoder's density."""
+        plain = self.loss.couples_batch or isinstance(self.loss, ELBO)
+        return f"{'elbo' if plain else repr(self.loss)} under {self.likelihood!r}"
+
     def bound(self, x: Tensor, rng: torch.Generator) -> Tensor:
         """Returns the bound of log p(x) that the loss reports, `(batch,)` in nats.
 

@@ -109,7 +109,7 @@ class Evaluator:
             found["sliced_wasserstein"] = sliced_wasserstein(
                 features, self._features, features=self._space.name, rng=self._stream("projections")
             )
-        return found | self._mode_metrics(fake)
+        return self._signed(found | self._mode_metrics(fake))
 
     def full(self, state: TrainingState) -> tuple[dict[str, MetricValue], list[str]]:
         """Measures everything that the data allow.
@@ -137,7 +137,13 @@ class Evaluator:
                 left_out.append(str(error))
         found |= self._mode_metrics(fake)
         true = self._mode_metrics(self.dataset.all("test", limit=self.samples, rng=self._stream("true")).x)
-        return found | {f"true/{key}": replace(value, measures="real") for key, value in true.items()}, left_out
+        found |= {f"true/{key}": replace(value, measures="real") for key, value in true.items()}
+        return self._signed(found), left_out
+
+    def _signed(self, found: dict[str, MetricValue]) -> dict[str, MetricValue]:
+        """Adds to every signature what the metric itself does not know: numbers of other data do not compare."""
+        where = f"|data:{self.dataset.name}|split:{self.split}"
+        return {name: replace(value, signature=value.signature + where) for name, value in found.items()}
 
     def _mode_metrics(self, x: Tensor) -> dict[str, MetricValue]:
         modes = self._modes()
@@ -152,7 +158,7 @@ class Evaluator:
         total = 0.0
         for chunk in indices.split(CHUNK):
             total += float(model.bound(self.dataset.batch(self.split, chunk, data).x, rng).double().sum())
-        signature = f"bound|units:nats|data:{self.dataset.name}|binarise:{self.recipe.data.binarise}|split:{self.split}"
+        signature = f"bound|units:nats|of:{model.bound_name}|binarise:{self.recipe.data.binarise}"
         return MetricValue(
             name="bound",
             value=total / len(indices),

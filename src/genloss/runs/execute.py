@@ -12,14 +12,16 @@ from pathlib import Path
 from types import FrameType
 
 from genloss.errors import WorkError
+from genloss.models.decoding import DecodingModel
 from genloss.protocols import Diverged, Evaluated, Event, Finished
 from genloss.runs.build import Built, build
 from genloss.runs.evaluation import Evaluator
+from genloss.runs.fingerprint import code_digests
 from genloss.runs.folder import RunFolder
 from genloss.runs.listeners import Listener, MetricsFile, Pictures, TensorBoard
 from genloss.runs.report import write_run_report
 from genloss.runs.schema import Recipe
-from genloss.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from genloss.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from genloss.training.loop import Hooks, train
 from genloss.training.state import TrainingState
 
@@ -110,7 +112,7 @@ def train_run(
         built = build(recipe)
         evaluator = _evaluator(built)
         try:
-            folder = RunFolder.create(built.recipe, built.dataset)
+            folder = RunFolder.create(built.recipe, built.dataset, _own_code(built))
         except OSError as error:
             raise WorkError(f"cannot make a run folder in {recipe.runs_dir!r}: {error}.") from error
         with folder.in_use():
@@ -132,12 +134,16 @@ def resume_run(
     with folder.in_use(), _stopping() as stop:
         built = build(folder.recipe)
         folder.check_data(built.dataset)
+        folder.check_code(_own_code(built))
         evaluator = _evaluator(built)
-        if has_checkpoint(folder.checkpoints):
-            load_checkpoint(folder.checkpoints, built.state)
+        checkpoint = newest_checkpoint(folder.checkpoints)
+        if checkpoint is not None:
+            load_checkpoint(folder.checkpoints, built.state, checkpoint)
             done = built.state.turn >= built.timetable.turns
             note = "already finished at turn" if done else "resumed from the checkpoint of turn"
             note = f"{note} {built.state.turn}"
+            if checkpoint != "last":
+                note += f" ({checkpoint}: the checkpoint 'last' is missing or incomplete)"
         else:
             note = "there is no checkpoint yet: the run begins again from turn 0"
         try:
@@ -146,6 +152,16 @@ def resume_run(
             raise WorkError(f"cannot write to {folder.path}: {error}; nothing was lost.") from error
         say(note)
         return _run(built, evaluator, folder, stop, [note], tell, say)
+
+
+def _own_code(built: Built) -> dict[str, str]:
+    model = built.state.model
+    losses = [model.loss, model.likelihood] if isinstance(model, DecodingModel) else [model.loss]
+    for player in model.players:
+        restraints = model.restraints_of(player.name)
+        losses += [applied.penalty for applied in restraints.penalties]
+        losses += restraints.constraints
+    return code_digests(losses)
 
 
 def _evaluator(built: Built) -> Evaluator:
@@ -208,9 +224,10 @@ def _run(
         file.close()
         write_run_report(folder, built.recipe)
     except OSError as error:
+        kept = "The last checkpoint is whole" if folder.saved() else "There was no checkpoint yet"
         raise WorkError(
-            f"a write to {folder.path} failed: {error}. The last checkpoint is whole; "
-            f"mend the cause (free space, say) and go on with `genloss resume {folder.path}`."
+            f"a write to {folder.path} failed: {error}. {kept}; mend the cause (free space, say) and go on with "
+            f"`genloss resume {folder.path}`."
         ) from error
     return Outcome(folder.path, status, built.state.turn, time.monotonic() - begin, message, metrics)
 

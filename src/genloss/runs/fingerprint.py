@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import inspect
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from genloss.data import Dataset
+from genloss.losses import Loss
 
-__all__ = ["data_changes", "fingerprint"]
+__all__ = ["code_digests", "data_changes", "fingerprint"]
 
 MOST_VALUES = 1 << 22
 
@@ -31,6 +36,19 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
     if dataset.kind != "points":
         marks["sha256"] = _digest(dataset)
     return marks
+
+
+def code_digests(losses: Iterable[Any]) -> dict[str, str]:
+    """Returns the digests of the files, by their paths, that define losses of the user's own, also inside others."""
+    found: dict[str, str] = {}
+    for loss in losses:
+        source = inspect.getsourcefile(type(loss))
+        if source is not None and not type(loss).__module__.startswith("genloss."):
+            found[source] = hashlib.sha256(Path(source).read_bytes()).hexdigest()
+        if dataclasses.is_dataclass(loss):
+            parts = [getattr(loss, part.name) for part in dataclasses.fields(loss)]
+            found |= code_digests(part for part in parts if isinstance(part, Loss))
+    return found
 
 
 def data_changes(before: dict[str, Any], dataset: Dataset) -> str | None:

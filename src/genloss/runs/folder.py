@@ -9,7 +9,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -75,16 +75,16 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
 
     @classmethod
-    def create(cls, recipe: Recipe, dataset: Dataset) -> RunFolder:
+    def create(cls, recipe: Recipe, dataset: Dataset, code: Mapping[str, str]) -> RunFolder:
         """Makes the next free folder of the recipe's name; it appears with its recipe and environment or not at all.
 
-        The environment holds a fingerprint of the data.
+        The environment holds a fingerprint of the data and `code`, the digests of files of the user's own.
         """
         parent = Path(recipe.runs_dir)
         if parent.exists() and not parent.is_dir():
             raise InputError(f"runs_dir={recipe.runs_dir!r} is a file, expected a folder; name another one.")
         text = recipe_text(recipe)
-        marks = {"format": FORMAT, "recipe_sha256": _digest(text), "data": fingerprint(dataset)}
+        marks = {"format": FORMAT, "recipe_sha256": _digest(text), "data": fingerprint(dataset), "code": dict(code)}
         marks |= {"command": sys.argv[1:], **environment()}
         files = {"recipe.yaml": text.encode(), "environment.json": json.dumps(marks, indent=2).encode()}
         number = 1
@@ -151,11 +151,21 @@ class RunFolder:
 
     @property
     def recipe(self) -> Recipe:
-        """The resolved recipe."""
+        """The resolved recipe, as it was when the run began.
+
+        Raises:
+            InputError: it cannot be read, or was changed since.
+        """
         try:
-            tree = yaml.safe_load((self.path / "recipe.yaml").read_text("utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+            text = (self.path / "recipe.yaml").read_text("utf-8")
+            tree = yaml.safe_load(text)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise InputError(f"{self.path / 'recipe.yaml'} cannot be read: {error}.") from error
+        if _digest(text) != self.environment.get("recipe_sha256"):
+            raise InputError(
+                f"{self.path / 'recipe.yaml'} was changed since the run began, and its checkpoints are no longer those "
+                f"of the recipe; undo the change, or start a new run with `genloss train {self.path / 'recipe.yaml'}`."
+            )
         if not isinstance(tree, dict):
             raise InputError(f"{self.path / 'recipe.yaml'} does not hold a recipe.")
         return parse_recipe(tree)
@@ -165,13 +175,7 @@ class RunFolder:
         return [name for name in ("best", "last") if has_checkpoint(self.checkpoints, name)]
 
     def check_resumable(self) -> None:
-        """Raises InputError unless the run can go on exactly: the same recipe and the same version."""
-        text = (self.path / "recipe.yaml").read_text("utf-8")
-        if _digest(text) != self.environment.get("recipe_sha256"):
-            raise InputError(
-                f"{self.path / 'recipe.yaml'} was changed since the run began, so it cannot be resumed; "
-                f"undo the change, or start a new run with `genloss train {self.path / 'recipe.yaml'}`."
-            )
+        """Raises InputError unless the run was made by this version, and so can go on exactly."""
         made = self.environment.get("genloss")
         if made != genloss.__version__:
             raise InputError(
@@ -189,16 +193,36 @@ class RunFolder:
                 f"put the earlier data back, or start a new run with `genloss train {self.path / 'recipe.yaml'}`."
             )
 
+    def check_code(self, code: Mapping[str, str]) -> None:
+        """Raises InputError when files of the user's own, by their digests, are not those that the run began with."""
+        before = self.environment.get("code", code)
+        if changed := [path for path in sorted({*before, *code}) if before.get(path) != code.get(path)]:
+            raise InputError(
+                f"{', '.join(changed)} changed since the run {str(self.path)!r} began, so it would not go on exactly; "
+                f"undo the change, or start a new run with `genloss train {self.path / 'recipe.yaml'}`."
+            )
+
     def events(self) -> Iterator[dict[str, Any]]:
-        """Yields the whole lines of `metrics.jsonl`; what a crash left of a last line is passed over."""
+        """Yields the whole lines of `metrics.jsonl`; what a crash left of a last line is passed over.
+
+        Raises:
+            InputError: another line is no event.
+        """
         if not self.metrics.is_file():
             return
-        with self.metrics.open(encoding="utf-8") as file:
-            for line in file:
+        with self.metrics.open(encoding="utf-8", errors="replace") as file:
+            for number, line in enumerate(file, 1):
                 try:
-                    yield json.loads(line)
+                    event = json.loads(line)
                 except ValueError:
-                    return
+                    event = None
+                if isinstance(event, dict) and "event" in event and "turn" in event:
+                    yield event
+                elif line.endswith("\n"):
+                    raise InputError(
+                        f"line {number} of {self.metrics} is damaged: {line[:60].rstrip()!r} is no event; mend it or "
+                        f"take it out. Nothing was changed."
+                    )
 
     def status(self) -> str:
         """Returns `finished`, `diverged`, `interrupted`, or `unfinished` for a run that was cut off."""

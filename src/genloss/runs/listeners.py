@@ -29,7 +29,7 @@ def provenance(folder: RunFolder, checkpoint: str, seed: int) -> dict[str, str]:
     return {
         "Software": "genloss",
         "Description": "generated content: made by a generative model, not recorded",
-        "genloss:run": folder.path.name,
+        "genloss:run": folder.path.resolve().name,  # of "." too
         "genloss:checkpoint": checkpoint,
         "genloss:seed": str(seed),
     }

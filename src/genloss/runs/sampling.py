@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from genloss.runs.evaluation import Evaluator, draw
 from genloss.runs.folder import RunFolder
 from genloss.runs.listeners import provenance
 from genloss.runs.pictures import picture
-from genloss.training.checkpoint import has_checkpoint, load_weights
+from genloss.training.checkpoint import load_weights
 from genloss.training.randomness import stream
 from genloss.training.storage import write_file
 
@@ -32,7 +33,7 @@ def open_run(path: str | Path, which: str | None = None) -> tuple[RunFolder, Bui
     folder = RunFolder.open(path)
     saved = folder.saved()
     chosen = which or (saved[0] if saved else "last")
-    if not has_checkpoint(folder.checkpoints, chosen):
+    if chosen not in saved:
         raise InputError(f"{folder.path} has no checkpoint {chosen!r}; {_instead(folder, saved)}.")
     built = build(folder.recipe)
     folder.check_data(built.dataset)
@@ -102,9 +103,10 @@ def _arrays(x: Tensor, suffix: str, marks: dict[str, str], built: Built) -> byte
     scale = built.dataset.standardisation
     flat = x.flatten(1).numpy()
     names = scale.columns if scale is not None else [f"x{i}" for i in range(flat.shape[1])]
-    header = "".join(f"{key}: {value}\n" for key, value in marks.items()) + ",".join(names)
-    comments = header.splitlines()
+    comments = "".join(f"{key}: {value}\n" for key, value in marks.items()).splitlines()
     text = io.StringIO()
-    text.write("".join(f"# {line}\n" for line in comments[:-1]) + comments[-1] + "\n")
+    text.write("".join(f"# {line}\n" for line in comments))
+    # Quoted, a name may hold a comma, a line's end or begin with the '#' of a comment.
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(names)
     np.savetxt(text, flat, delimiter=",", fmt="%.7g")
     return text.getvalue().encode()

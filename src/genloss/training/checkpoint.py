@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
@@ -13,7 +15,7 @@ from genloss.errors import InputError
 from genloss.training.state import TrainingState
 from genloss.training.storage import point, write_folder
 
-__all__ = ["has_checkpoint", "load_checkpoint", "load_weights", "save_checkpoint"]
+__all__ = ["has_checkpoint", "load_checkpoint", "load_weights", "newest_checkpoint", "save_checkpoint"]
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
@@ -64,26 +66,62 @@ def has_checkpoint(folder: Path, which: str = "last") -> bool:
     return (folder / which / WEIGHTS).is_file() and (folder / which / STATE).is_file()
 
 
+def newest_checkpoint(folder: Path) -> str | None:
+    """Returns the checkpoint to go on from: `last`, or the newest whole one where that is lost; None before the first.
+
+    Raises:
+        InputError: there are checkpoints, and none is whole.
+    """
+    if has_checkpoint(folder):
+        return "last"
+    found = [name for name in ("last", "best") if (folder / name).is_dir() or (folder / name).is_symlink()]
+    found += sorted(entry.name for entry in folder.glob("turn-*"))
+    whole = [name for name in found if has_checkpoint(folder, name)]
+    if found and not whole:
+        raise InputError(
+            f"{folder} holds {', '.join(found)}, and none of them is whole ({WEIGHTS} and {STATE}); put the missing "
+            f"files back, or train a new run. Nothing was changed."
+        )
+    return whole[-1] if whole else None
+
+
 def load_weights(folder: Path, which: str, state: TrainingState) -> int:
     """Loads the weights of `last` or `best` into a state and returns the turn they come from."""
     path = folder / which / WEIGHTS
     if not path.is_file():
         raise InputError(f"{folder.parent} has no checkpoint {which!r} yet; train the run first.")
-    tensors = safetensors.torch.load_file(path)
+    with _reading(path):
+        tensors = safetensors.torch.load_file(path)
+        with safetensors.safe_open(path, "pt") as file:
+            turn = int(file.metadata()["turn"])
     try:
         state.load_weights(tensors)
     except RuntimeError as error:
-        raise InputError(f"the weights in {path} do not fit the run's recipe: {error}") from error
-    with safetensors.safe_open(path, "pt") as file:
-        return int(file.metadata()["turn"])
+        first = str(error).splitlines()[0]
+        raise InputError(f"the weights in {path} do not fit the run's recipe: {first}") from error
+    return turn
 
 
-def load_checkpoint(folder: Path, state: TrainingState) -> None:
-    """Loads the checkpoint `last` into a state, so that training goes on as if it had not stopped."""
-    load_weights(folder, "last", state)
+def load_checkpoint(folder: Path, state: TrainingState, which: str = "last") -> None:
+    """Loads a checkpoint into a state, so that training goes on as if it had not stopped."""
+    load_weights(folder, which, state)
     device = next(state.model.parameters()).device
-    content = torch.load(folder / "last" / STATE, map_location=device, weights_only=True)
-    for name, rng_state in content["streams"].items():
-        content["streams"][name] = rng_state.cpu()
-    content["batches"]["epoch_state"] = content["batches"]["epoch_state"].cpu()
-    state.load_state_dict(content)
+    path = folder / which / STATE
+    with _reading(path):
+        content = torch.load(path, map_location=device, weights_only=True)
+        for name, rng_state in content["streams"].items():
+            content["streams"][name] = rng_state.cpu()
+        content["batches"]["epoch_state"] = content["batches"]["epoch_state"].cpu()
+        state.load_state_dict(content)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Says of a file that cannot be read, whatever its reader raises, that it is damaged and what else there is."""
+    try:
+        yield
+    except Exception as error:
+        raise InputError(
+            f"{path} is damaged: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'empty'}. Put "
+            f"a whole copy in its place, or use another checkpoint of the run (`--checkpoint best` or `last`)."
+        ) from error

@@ -70,11 +70,16 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def point(link: Path, target: Path) -> None:
-    """Makes the symbolic link `link` point to its sibling `target` in one step."""
+    """Makes the symbolic link `link` point to its sibling `target` in one step.
+
+    A copy may have made a folder of the link: that one is first moved out of the way, under the name of a leftover.
+    """
     temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
     try:
         temporary.unlink(missing_ok=True)
         os.symlink(target.name, temporary)
+        if link.is_dir() and not link.is_symlink():
+            os.rename(link, link.with_name(f".{link.name}.copied.{os.getpid()}.tmp"))
         os.replace(temporary, link)
         _sync_folder(link.parent)
     except BaseException:
