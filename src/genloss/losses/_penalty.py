@@ -93,6 +93,7 @@ class CriticView:
         """Returns one uniform number per sample, `(batch, 1, ..., 1)`, drawn on the generator's device."""
         real = at_least_float32(self.real)
         shape = (real.shape[0],) + (1,) * (real.ndim - 1)
+        random_stream(self.rng)
         return torch.rand(shape, generator=self.rng, dtype=real.dtype, device=self.rng.device).to(real.device)
 
     def interpolates(self) -> Tensor:
@@ -103,6 +104,7 @@ class CriticView:
     def jitter(self, samples: Tensor, deviation: float) -> Tensor:
         """Returns the samples with Gaussian noise of this standard deviation, in float32 or better, detached."""
         samples = at_least_float32(samples.detach())
+        random_stream(self.rng)
         noise = torch.randn(samples.shape, generator=self.rng, dtype=samples.dtype, device=self.rng.device)
         return samples + deviation * noise.to(samples.device)
 
@@ -191,8 +193,8 @@ class Penalty(Loss, ABC):
             `(batch,)`; differentiable in the critic's parameters.
 
         Raises:
-            TypeError: a tensor is not floating, dtypes or devices differ, `rng` is no generator, or the scores handed
-                over are of half precision.
+            TypeError: a tensor is not floating, dtypes or devices differ, the scores handed over are of half
+                precision, or a penalty that draws got no generator.
             ValueError: a tensor is empty, shapes differ, the scores do not depend on the samples, or the state is not
                 that of this penalty.
         """
@@ -200,7 +202,6 @@ class Penalty(Loss, ABC):
         not_empty(real=real, fake=fake)
         same_shape(real=real, fake=fake)
         same_kind(real=real, fake=fake)
-        random_stream(rng)
         start = self.init_state()
         if state is not None:
             remembers(state, *start)

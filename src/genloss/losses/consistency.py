@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
-from genloss.losses._checks import at_least_float32, logits_not_probabilities, remembers
+from genloss.losses._checks import at_least_float32, logits_not_probabilities, random_stream, remembers
 from genloss.losses._fields import at_least, not_negative, positive, true_or_false
 from genloss.losses._penalty import CriticView, Penalty, safe_norm
 from genloss.losses.card import Card, Reference
@@ -297,6 +297,7 @@ def _shift(images: Tensor, most: int, rng: torch.Generator) -> Tensor:
     """Returns every image moved by its own whole number of pixels along both axes, mirrored at the border."""
     batch, _, height, width = images.shape
     padded = pad(images, (most, most, most, most), mode="reflect")
+    random_stream(rng)
     start = torch.randint(0, 2 * most + 1, (2, batch, 1), generator=rng, device=rng.device).to(images.device)
     rows = start[0] + torch.arange(height, device=images.device)
     columns = start[1] + torch.arange(width, device=images.device)
