@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from genloss.data import Dataset, load_data
 from genloss.data.folder import lay_out
 from genloss.errors import InputError
-from tests.data.files import encoded, picture, write_tar, write_zip
+from tests.data.files import encoded, permissions_count, picture, write_tar, write_zip
 
 Members = dict[str, bytes]
 
@@ -249,3 +250,56 @@ def test_a_file_too_large_to_be_an_image_is_refused(tmp_path: Path) -> None:
         file.truncate(512 + 2**29 + 1024)  # a hole: takes no room on the disk
     with pytest.raises(InputError, match=r"'bomb\.png' .* has 512 MiB"):
         load_data(tmp_path / "bomb.tar")
+
+
+def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
+    for kind in ("cat", "dog"):
+        write_folder(tmp_path / "photos" / kind, flat(4))
+    (tmp_path / "photos" / "cat").chmod(0)
+    with (
+        permissions_count(),
+        pytest.raises(InputError, match=r"photos/cat' cannot be read: Permission denied; .*chmod"),
+    ):
+        load_data(tmp_path / "photos")
+    (tmp_path / "photos").chmod(0)
+    (tmp_path / "table.csv").touch(mode=0)
+    with permissions_count():
+        with pytest.raises(InputError, match="photos' cannot be read: Permission denied"):
+            load_data(f"{tmp_path}/photos/")
+        with pytest.raises(InputError, match=r"photos/x\.csv' cannot be opened: Permission denied"):
+            load_data(tmp_path / "photos" / "x.csv")
+        with pytest.raises(InputError, match=r"cannot be read as csv: .*Permission denied"):
+            load_data(tmp_path / "table.csv")
+
+
+def test_links_to_folders_are_followed_and_never_in_a_circle(tmp_path: Path) -> None:
+    write_folder(tmp_path / "photos" / "dog", flat(4))
+    for kind in ("cat", "bird"):
+        write_folder(tmp_path / "elsewhere" / kind, flat(4))
+        (tmp_path / "photos" / kind).symlink_to(tmp_path / "elsewhere" / kind)
+    assert load_data(tmp_path / "photos").class_names == ("bird", "cat", "dog")
+    (tmp_path / "elsewhere" / "cat" / "back").symlink_to(tmp_path / "photos")
+    (tmp_path / "photos" / "dog" / "up").symlink_to("..")
+    (tmp_path / "photos" / "fish").symlink_to(tmp_path / "unmounted")
+    (tmp_path / "photos" / "self").symlink_to("self")
+    data = load_data(tmp_path / "photos")
+    assert len(stored(data)) == 12
+    assert "4 links lead nowhere or back and were not followed: 'cat/back', 'dog/up', 'fish', ..." in " ".join(
+        data.notes
+    )
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "fish").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(InputError, match=r"holds no images; .* not followed: 'fish'"):
+        load_data(tmp_path / "links")
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    """A pipe would be waited for until somebody writes into it."""
+    write_folder(tmp_path, flat(5))
+    os.mkfifo(tmp_path / "pipe.png")
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(InputError, match=r"'pipe\.png' .* cannot be read: it is no regular file; .*skip_bad"):
+        load_data(tmp_path)
+    assert len(stored(load_data(tmp_path, skip_bad=True))) == 5
+    with pytest.raises(InputError, match=r"pipe\.csv' is neither a file nor a folder"):
+        load_data(tmp_path / "pipe.csv")

@@ -233,6 +233,9 @@ def test_every_known_name_has_a_line_and_loads_or_is_looked_for(home: Path) -> N
         ("qqqq", {}, "Known: .*ring"),
         ("./nothing", {}, r"no file or folder './nothing'"),
         ("table.csv", {}, "no file or folder"),
+        ("~nosuchuser/x", {}, "'~nosuchuser/x' cannot be opened: Could not determine home directory"),
+        ("a\0b", {}, "cannot be opened: embedded null"),
+        ("ring", {"name_or_path": "x"}, "has no option 'name_or_path'"),
         ("digits", {"count": 3}, "'count' belongs to toys"),
         ("ring", {"size": 8}, "size=8 was given, but 'ring' is a toy"),
         ("ring", {"binarise": "threshold"}, "leave binarise out"),
@@ -248,3 +251,11 @@ def test_unknown_format(tmp_path: Path) -> None:
     (tmp_path / "a.xlsx").write_bytes(b"x")
     with pytest.raises(InputError, match=r"no known format; expected .*\.csv"):
         load_data(tmp_path / "a.xlsx")
+
+
+def test_an_unknown_home_in_the_environment_is_a_folder_that_is_not_there(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENLOSS_DATA", "~nosuchuser/x")
+    with pytest.raises(InputError, match="there is no '~nosuchuser/x/mnist'"):
+        load_data("mnist")

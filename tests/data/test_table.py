@@ -13,6 +13,7 @@ import torch
 from genloss.data import Dataset, load_data
 from genloss.data.splits import shuffled
 from genloss.errors import InputError
+from tests.data.files import write_zip
 
 VALUES = np.random.default_rng(0).normal([5, -300, 0.01], [2, 50, 0.001], (40, 3))
 
@@ -177,6 +178,9 @@ def test_limit_counts_training_rows(tmp_path: Path) -> None:
         ("a.csv", "a\n1e308\n-1e308\n1e308\n-1e308\n", "too large to standardise"),
         ("a.jsonl", '{"a": 1}\n{"a": [2]}\n{"a": 3}\n', r"row 2, column 'a' holds \[2\]"),
         ("a.jsonl", "{", "cannot be read as jsonl"),
+        ("a.jsonl", "", "holds 0 rows of 0 numbers"),
+        ("a.csv", "a,label\n1,0\n2,inf\n3,1\n", "numbers such as inf; classes are whole"),
+        ("a.csv", "a,label\n1,0\n2,1e300\n3,1\n", r"numbers such as 1e\+300; classes are whole"),
         ("a.parquet", "text", "cannot be read as parquet"),
         ("a.npy", "text", "cannot be read as npy"),
         ("a.npz", "text", "cannot be read as npz"),
@@ -209,6 +213,17 @@ def test_npz_needs_one_table(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", x=np.zeros((4, 2)), labels=np.zeros(3))
     with pytest.raises(InputError, match="4 rows, but labels of float64"):
         load_data(tmp_path / "b.npz")
+
+
+def test_what_an_array_file_only_claims_to_hold(tmp_path: Path) -> None:
+    write_zip(tmp_path / "a.npz", {"x.txt": b"hi"})
+    with pytest.raises(InputError, match=r"holds 'x\.txt', which is no array"):
+        load_data(tmp_path / "a.npz")
+    np.save(tmp_path / "a.npy", np.zeros((10, 3)))
+    content = (tmp_path / "a.npy").read_bytes().replace(b"(10, 3), }" + b" " * 11, b"(1000000000000, 3), }")
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(InputError, match=r"cannot be read as npy: Unable to allocate 21\.8 TiB"):
+        load_data(tmp_path / "a.npy")
 
 
 def test_no_pickle_is_ever_loaded(tmp_path: Path) -> None:

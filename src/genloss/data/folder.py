@@ -83,7 +83,10 @@ def load_folder(name: str, place: Path, options: ImageOptions) -> Dataset:
     source = open_source(place)
     where = repr(str(place))
     if not source.names:
-        raise InputError(f"{where} holds no images; expected files that end in {', '.join(sorted(IMAGE_SUFFIXES))}.")
+        links = f" {_links_note(source)}" if source.left_out else ""
+        raise InputError(
+            f"{where} holds no images; expected files that end in {', '.join(sorted(IMAGE_SUFFIXES))}.{links}"
+        )
     files = _Files(source, options)
     files.read_headers()
     layout = lay_out([source.names[index] for index in files.good], where)
@@ -233,9 +236,10 @@ class _Files:
         notes += [f"{count} images {REMARKS[remark]}." for remark, count in sorted(self._remarks.items())]
         if self.source.others:
             notes.append(f"{self.source.others} files that are no images were ignored.")
+        if self.source.left_out:
+            notes.append(_links_note(self.source))
         if self._skipped:
-            named = ", ".join(repr(name) for name in self._skipped[:3]) + (", ..." if len(self._skipped) > 3 else "")
-            notes.append(f"{len(self._skipped)} unreadable images were skipped: {named}.")
+            notes.append(f"{len(self._skipped)} unreadable images were skipped: {_named(self._skipped)}.")
         return tuple(notes)
 
     @staticmethod
@@ -257,6 +261,14 @@ class _Files:
 
     def _where(self) -> str:
         return repr(str(self.source.place))
+
+
+def _links_note(source: Source) -> str:
+    return f"{len(source.left_out)} links lead nowhere or back and were not followed: {_named(source.left_out)}."
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _reason(error: Exception) -> str:

@@ -116,6 +116,8 @@ class Pictures:
 
 def header(file: Path | BytesIO) -> tuple[int, tuple[int, int]]:
     """Returns channels (1 or 3) and upright (width, height) of an image without decoding its pixels."""
+    if isinstance(file, Path) and file.exists() and not file.is_file():  # to read a pipe would wait for ever
+        raise OSError("it is no regular file")
     with Image.open(file) as image:
         width, height = image.size
         # A PNG may keep its EXIF behind the pixels: asking for it there would decode them.

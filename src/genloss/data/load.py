@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +45,7 @@ def known_datasets() -> dict[str, str]:
 
 def load_data(
     name_or_path: str | os.PathLike[str],
+    /,
     *,
     seed: int = 0,
     size: int | None = None,
@@ -102,14 +104,25 @@ def _load(source: str, options: ImageOptions, seed: int, toy_options: dict[str, 
 
 
 def _load_path(source: str, options: ImageOptions) -> Dataset:
-    path = Path(source).expanduser()
-    name = path.resolve().name
-    if path.is_dir():
+    try:
+        path = Path(source).expanduser()
+        mode = path.stat().st_mode
+        name = path.resolve().name
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if Path(source).name == source and not Path(source).suffix:
+            raise InputError(f"There is no data set {source!r}.{did_you_mean(source, known_datasets())}") from error
+        raise InputError(
+            f"There is no file or folder {source!r}; expected images in a folder or archive, or a table."
+        ) from error
+    except (OSError, RuntimeError, ValueError) as error:  # no permission, an unknown ~user, a name that cannot be
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{source!r} cannot be opened: {reason}; check the path and your permissions.") from error
+    if stat.S_ISDIR(mode):
         return load_folder(name, path, options)
-    if not path.exists():
-        if path.name == source and not path.suffix:
-            raise InputError(f"There is no data set {source!r}.{did_you_mean(source, known_datasets())}")
-        raise InputError(f"There is no file or folder {source!r}; expected images in a folder or archive, or a table.")
+    if not stat.S_ISREG(mode):
+        raise InputError(
+            f"{source!r} is neither a file nor a folder; expected images in a folder or archive, or a table."
+        )
     if path.name.lower().endswith(ARCHIVES):
         return load_folder(name, path, options)
     if path.suffix.lower() in TABLES:

@@ -78,7 +78,7 @@ def load_named(name: str, options: ImageOptions) -> Dataset:
     known = NAMED[name]
     tried = []
     for folder in _places(name):
-        if folder.is_dir():
+        if os.path.isdir(folder):
             return known.read(folder, options)
         tried.append(repr(str(folder)))
     reason = "the `datasets` library does not have it"
@@ -97,4 +97,4 @@ def _places(name: str) -> list[Path]:
     """Returns the folders in which a set may lie, the first ones before the others."""
     data = os.environ.get("GENLOSS_DATA")
     cache = os.environ.get("GENLOSS_CACHE") or "~/.cache/genloss/data"
-    return [Path(place).expanduser() / name for place in (data, cache) if place]
+    return [Path(os.path.expanduser(place), name) for place in (data, cache) if place]

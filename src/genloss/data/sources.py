@@ -26,12 +26,16 @@ class Source(ABC):
 
     Args:
         place: the folder or archive.
+
+    Raises:
+        InputError: a folder cannot be read.
     """
 
     def __init__(self, place: Path) -> None:
         self.place = place
+        self.left_out: list[str] = []
         every = sorted({name for name in self._list() if _visible(name)})
-        self.names = [name for name in every if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
+        self.names = [name for name in every if _is_image(name)]
         self.others = len(every) - len(self.names)
 
     @abstractmethod
@@ -58,10 +62,30 @@ class Source(ABC):
 
 class _Folder(Source):
     def _list(self) -> Iterator[str]:
-        for folder, subfolders, files in os.walk(self.place):
-            subfolders.sort()
-            for file in files:
-                yield Path(folder, file).relative_to(self.place).as_posix()
+        yield from self._walk("", (self.place.resolve(),))
+
+    def _walk(self, prefix: str, way: tuple[Path, ...]) -> Iterator[str]:
+        """Yields the files below a folder; `way` holds the resolved folders that led to it."""
+        try:
+            entries = sorted(os.scandir(way[-1]), key=lambda entry: entry.name)
+        except OSError as error:
+            raise InputError(
+                f"The folder {str(self.place / prefix)!r} cannot be read: {error.strerror}; "
+                "give yourself the permission (chmod u+rx), or move it elsewhere."
+            ) from error
+        for entry in filter(lambda entry: _visible(entry.name), entries):
+            name, path = prefix + entry.name, Path(entry.path)
+            broken = entry.is_symlink() and not os.path.exists(path)
+            if not broken and entry.is_dir():
+                real = path.resolve() if entry.is_symlink() else path
+                if any(above.is_relative_to(real) for above in way):  # to follow this link would never end
+                    self.left_out.append(name)
+                else:
+                    yield from self._walk(f"{name}/", (*way, real))
+            elif broken and not _is_image(name):  # it may have been a folder of images
+                self.left_out.append(name)
+            else:
+                yield name
 
     def _read(self, wanted: set[str]) -> Iterator[tuple[str, Path | BytesIO]]:
         for name in sorted(wanted):
@@ -101,7 +125,7 @@ def open_source(place: Path) -> Source:
     """Returns the image files of a folder or archive.
 
     Raises:
-        InputError: the archive is broken.
+        InputError: the archive is broken, or a folder cannot be read.
     """
     if place.is_dir():
         return _Folder(place)
@@ -119,6 +143,10 @@ def _visible(name: str) -> bool:
     """Whether no part of a name is hidden; macOS puts `__MACOSX/._name` beside every file of an archive."""
     parts = name.split("/")
     return not any(part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in parts)
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def _check_size(place: Path, name: str, size: int) -> None:

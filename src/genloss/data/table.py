@@ -17,6 +17,8 @@ from genloss.errors import InputError
 
 __all__ = ["load_table"]
 
+_LARGEST_CLASS = 2**53  # beyond it float64 does not tell whole numbers apart
+
 
 def load_table(name: str, path: Path, *, limit: int | None = None, skip_bad: bool = False) -> Dataset:
     """Returns the rows of a CSV, TSV, Parquet, JSON lines, NPY or NPZ file.
@@ -91,7 +93,7 @@ def _classes(labels: NDArray[Any], rows: NDArray[np.int64], where: str) -> tuple
         if label is None or label == "" or label != label:
             raise InputError(f"In {where} the label of row {rows[index] + 1} is missing; give every row one.")
     if labels.dtype.kind == "f":
-        broken = labels[labels != np.round(labels)]
+        broken = labels[(labels != np.round(labels)) | (np.abs(labels) > _LARGEST_CLASS)]
         if len(broken):
             raise InputError(
                 f"In {where} the labels hold numbers such as {broken[0]}; classes are whole numbers or text. "

@@ -62,7 +62,7 @@ def read_table(path: Path) -> Table:
         return _read_frame(path, suffix)
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, csv.Error, Warning) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, csv.Error, Warning) as error:
         raise InputError(f"{str(path)!r} cannot be read as {suffix[1:]}: {str(error).strip()}.") from error
 
 
@@ -72,6 +72,9 @@ def _read_arrays(path: Path) -> Table:
         return _from_array(loaded, None, path)
     with loaded:
         arrays = {name: loaded[name] for name in loaded.files}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # numpy gives the bytes of any other file in the archive
+            raise InputError(f"{str(path)!r} holds {name!r}, which is no array; expected what numpy.savez writes.")
     label_names = [name for name in arrays if name.lower() in _LABEL_ARRAYS and arrays[name].ndim == 1]
     tables = [name for name in arrays if name not in label_names]
     if len(tables) != 1 or len(label_names) > 1:
@@ -109,7 +112,7 @@ def _read_frame(path: Path, suffix: str) -> Table:
     else:
         frame = _read_delimited(path, suffix, notes)
     frame.columns = [str(column) for column in frame.columns]
-    first = frame.columns[0] if len(frame.columns) else ""
+    first = next(iter(frame.columns), None)
     if first in ("", "Unnamed: 0") and _counts(frame[first]):
         notes.append("The first column has no name and counts the rows: it was left out.")
         frame = frame.drop(columns=first)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -82,13 +84,13 @@ def _classifier_space(dataset: Dataset) -> FeatureSpace:
         torch.manual_seed(seed_of(0, "classifier"))
         network = _classifier(dataset.shape, classes)
     path = cache_folder() / "features" / f"{_key(dataset)}.safetensors"
-    if path.is_file():
-        network.load_state_dict(safetensors.torch.load_file(path))
+    try:
         content = path.read_bytes()
-    else:
+        network.load_state_dict(safetensors.torch.load(content))
+    except (OSError, RuntimeError, SafetensorError):  # not there, or not whole: made anew
         _train(network, dataset)
         content = safetensors.torch.save({key: value.contiguous() for key, value in network.state_dict().items()})
-        write_file(path, content)
+        _keep(path, content)
     body = network[:-1].eval().requires_grad_(False)
     name = f"classifier-{hashlib.sha256(content).hexdigest()[:12]}"
 
@@ -100,12 +102,28 @@ def _classifier_space(dataset: Dataset) -> FeatureSpace:
     return FeatureSpace(name, extract)
 
 
+def _keep(path: Path, content: bytes) -> None:
+    """Writes the trained classifier to the cache; where that cannot be done the run goes on without."""
+    try:
+        write_file(path, content)
+    except OSError as error:
+        warnings.warn(
+            f"The classifier that measures could not be kept in {str(path.parent)!r}: {error.strerror}. "
+            "This run goes on; the next one trains it again, unless GENLOSS_CACHE names a folder that can be written.",
+            stacklevel=2,
+        )
+
+
 def _key(dataset: Dataset) -> str:
-    """A digest of what the classifier is trained on."""
-    sample = dataset.batch("train", torch.arange(min(512, len(dataset.splits["train"]))), stream(0, "key"))
-    facts = (dataset.name, dataset.shape, dataset.value_range, len(dataset.splits["train"]))
+    """A digest of what the classifier is trained on: every stored sample of the training split and its label."""
+    part = dataset.splits["train"]
+    facts = (dataset.name, dataset.shape, dataset.value_range, dataset.binarise, len(dataset.class_names), len(part))
     digest = hashlib.sha256(repr(facts).encode())
-    digest.update(sample.x.cpu().numpy().tobytes())
+    for indices in torch.arange(len(part)).split(4096):
+        values, labels = part.take(indices)
+        assert labels is not None
+        digest.update(values.cpu().numpy().tobytes())
+        digest.update(labels.cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
