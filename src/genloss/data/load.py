@@ -115,7 +115,7 @@ def _load_path(source: str, options: ImageOptions) -> Dataset:
             f"There is no file or folder {source!r}; expected images in a folder or archive, or a table."
         ) from error
     except (OSError, RuntimeError, ValueError) as error:  # no permission, an unknown ~user, a name that cannot be
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
         raise InputError(f"{source!r} cannot be opened: {reason}; check the path and your permissions.") from error
     if stat.S_ISDIR(mode):
         return load_folder(name, path, options)

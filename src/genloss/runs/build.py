@@ -60,15 +60,10 @@ def choose_device(name: str) -> torch.device:
 def load(recipe: Recipe) -> Dataset:
     """Loads the recipe's data."""
     data = recipe.data
-    return load_data(
-        _source(recipe),
-        size=data.size,
-        crop=data.crop,
-        binarise=data.binarise,
-        limit=data.limit,
-        skip_bad=data.skip_bad,
-        **data.options,
-    )
+    keys = {key: getattr(data, key) for key in ("size", "crop", "binarise", "limit", "skip_bad")}
+    for key in keys.keys() & data.options.keys():
+        raise InputError(f"data.options holds {key!r}, which is a key of data; write data.{key}={data.options[key]}.")
+    return load_data(_source(recipe), **keys, **data.options)
 
 
 def _source(recipe: Recipe) -> str:
