@@ -117,8 +117,7 @@ def test_a_class_without_fields_is_trained_and_found_again_from_elsewhere(plain_
         ("loss=plain_own.py:Asks", "loss: Asks() raised TypeError: "),
         ("loss=plain_own.py:Wrong", "expected package.module:Class or FILE.py:Class."),
         ("loss=nowhere.py:Right", "expected package.module:Class or FILE.py:Class."),
-        ("loss=broken_own.py:Right", "cannot be imported: invalid syntax"),
-        ("penalties=[plain_own:penalty]", "is an instance of Sum, which is no dataclass"),
+        ("loss=broken_own.py:Right", "cannot be imported: SyntaxError: "),
     ],
 )
 def test_an_own_class_that_cannot_be_made_is_one_sentence(plain_classes, override, message):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
 
 from genloss.errors import InputError, did_you_mean
 from genloss.losses import Loss
-from genloss.runs import specification
+from genloss.runs.own_code import own_module, place_of, said
 
 __all__ = ["load_loss"]
 
@@ -39,23 +38,14 @@ def load_loss(target: str) -> Loss:
 
 def _imported(place: str) -> ModuleType:
     try:
-        return specification.own_module(place)
+        return own_module(place)
     except (Exception, SystemExit) as error:
         # Code of one's own may raise anything.
-        if isinstance(error, SyntaxError) and error.filename is not None:
-            where = f"{error.filename}, line {error.lineno}"
-        else:
-            frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
-            own = [frame for frame in frames if frame.filename not in (__file__, specification.__file__)]
-            where = f"{own[-1].filename}, line {own[-1].lineno}" if own else "before its first line"
+        where = place_of(error) or "before its first line"
         raise InputError(
-            f"{place!r} cannot be imported: {type(error).__name__}: {_first_line(error)} ({where}); mend it there, and "
+            f"{place!r} cannot be imported: {said(error)} ({where}); mend it there, and "
             "see that `python` can import it."
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]
 
 
 def _is_loss(value: Any) -> TypeGuard[Loss | type[Loss]]:
@@ -122,6 +112,6 @@ def _instance(cls: type[Loss]) -> Loss:
         return cls()
     except Exception as error:
         raise InputError(
-            f"{cls.__name__}() raised {type(error).__name__}: {_first_line(error)}; mend its defaults, or make an "
+            f"{cls.__name__}() raised {said(error)}; mend its defaults, or make an "
             "instance in the file and check FILE:instance."
         ) from error

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import sys
+from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from genloss.cli import check, cite, compare, data, doctor, evaluate, losses, recipes, resume, sample, train
+from genloss.cli._streams import drop_output, open_streams
 from genloss.errors import InputError, WorkError
 
 __all__ = ["app", "main"]
 
+
+class _Group(TyperGroup):
+    """Says that it was interrupted; typer itself would leave without a word."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _fail("interrupted.", 130)
+
+
 app = typer.Typer(
+    cls=_Group,
     name="genloss",
     help="Train, measure and compare generative models by their loss. Begin with `genloss recipes`.",
     no_args_is_help=True,
@@ -34,20 +49,30 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 
 def main() -> None:
     """Runs the command line: exit 0 ok, 1 the work failed, 2 wrong usage or input, 130 interrupted."""
+    open_streams()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except InputError as error:
         _fail(str(error), 2)
     except WorkError as error:
         _fail(str(error), 1)
     except BrokenPipeError:
-        sys.stderr.close()
+        drop_output()
         sys.exit(1)
-    except KeyboardInterrupt:
-        _fail("interrupted.", 130)
+    except (Exception, SystemExit) as error:
+        from genloss.runs.faults import explained
+
+        sentence = explained(error)
+        if sentence is None:
+            raise
+        drop_output()
+        _fail(sentence, 1)
 
 
-def _fail(sentence: str, code: int) -> None:
+def _fail(sentence: str, code: int) -> NoReturn:
     print(f"genloss: {sentence}", file=sys.stderr)
     sys.exit(code)
 

@@ -16,6 +16,7 @@ from genloss.errors import InputError
 from genloss.losses import Loss
 from genloss.runs.folder import environment, recipe_text
 from genloss.runs.overrides import parse_override
+from genloss.runs.own_code import own_module
 from genloss.runs.recipes import parse_recipe, read_recipe
 from genloss.runs.schema import Recipe
 from genloss.runs.specification import DEFAULT_LOSS, LOSS_BASES, PENALTY_BASES, class_of, to_mapping
@@ -220,9 +221,11 @@ def _sources(variants: Sequence[Variant]) -> dict[str, str]:
                 cls = class_of(name, bases, key)
             except InputError as error:
                 raise InputError(f"variant {variant.name!r}: {error}") from error
-            source = inspect.getsourcefile(cls) if ":" in name else None
-            if source is not None:
-                found[name] = hashlib.sha256(Path(source).read_bytes()).hexdigest()
+            if ":" in name:
+                # Where the class lies, and the file that was named: it may hold an instance of a class from elsewhere.
+                files = {inspect.getsourcefile(cls), own_module(name.rpartition(":")[0]).__file__}
+                texts = [Path(file).read_bytes() for file in sorted(filter(None, files))]
+                found[name] = hashlib.sha256(b"".join(texts)).hexdigest()
     return found
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from genloss.data import Dataset, known_datasets, load_data
 from genloss.errors import InputError, WorkError
+from genloss.losses import Loss
 from genloss.models import Streams
 from genloss.runs.assembly import assemble
 from genloss.runs.choices import choose_loss, choose_restraints, schedule_of
+from genloss.runs.faults import out_of_memory
+from genloss.runs.own_code import is_own, place_of, said
 from genloss.runs.schema import PlayerConfig, Recipe, ScheduleConfig
 from genloss.training.batches import BatchStream
 from genloss.training.loop import Timetable
@@ -49,7 +54,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).tolist()  # the device `meta` makes tensors, but holds none
     except (RuntimeError, AssertionError) as error:
         raise InputError(
             f"device={name!r} cannot be used here: {str(error).splitlines()[0]}; set device=auto."
@@ -106,7 +111,7 @@ def build(recipe: Recipe) -> Built:
     state = TrainingState(
         model, training, batches, streams, ema=recipe.train.ema, precision=precision, loss_schedules=chosen.schedules
     )
-    _try_losses(state, recipe)
+    _try_losses(state, recipe, [chosen.loss, *(part for restraint in restraints for part in vars(restraint).values())])
     every = recipe.evaluation.every or max(1, recipe.train.steps // 10)
     timetable = Timetable(recipe.train.steps, recipe.train.log_every, every, recipe.train.checkpoint_every)
     notes = [*dataset.notes, *chosen.notes, *notes]
@@ -150,7 +155,7 @@ def _cpu_has_bfloat16() -> bool:
     return flags.is_file() and "avx512_bf16" in flags.read_text()
 
 
-def _try_losses(state: TrainingState, recipe: Recipe) -> None:
+def _try_losses(state: TrainingState, recipe: Recipe, losses: Sequence[Any]) -> None:
     """Computes every player's losses once, on a copy, so that what cannot work is said before the first turn."""
     device = next(state.model.parameters()).device
     model = copy.deepcopy(state.model)
@@ -159,9 +164,19 @@ def _try_losses(state: TrainingState, recipe: Recipe) -> None:
     try:
         with torch.random.fork_rng(devices=[]), state.autocast():
             for player in model.players:
-                model.losses(player.name, x, streams, 0)  # all penalties are due in turn 0
-    except (TypeError, WorkError) as error:
-        raise InputError(f"the losses of this recipe cannot be computed: {error.__cause__ or error}") from error
+                model.losses(player.name, x, streams, 0).total()  # all penalties are due in turn 0
+    except (Exception, SystemExit) as error:
+        own = [type(loss) for loss in losses if isinstance(loss, Loss) and is_own(type(loss))]
+        place = place_of(error)
+        if place is None and own and not out_of_memory(error):
+            place = f"{own[0].__name__} in {inspect.getsourcefile(own[0])}, line {inspect.getsourcelines(own[0])[1]}"
+        if place is not None:
+            raise InputError(
+                f"your own loss cannot be computed: {said(error)} ({place}); mend it there, with `genloss check`."
+            ) from error
+        if isinstance(error, (TypeError, WorkError)):
+            raise InputError(f"the losses of this recipe cannot be computed: {error.__cause__ or error}") from error
+        raise
 
 
 def _training(module: nn.Module, config: PlayerConfig, steps: int) -> PlayerTraining:

@@ -70,7 +70,13 @@ class _FromData:
         if model.codes is not None:
             return (model.codes / 6.0) ** 0.5, "the root mean square distance of codes uniform in the unit cube"
         real = self.dataset.all("train", limit=2000, rng=stream(0, "bandwidths")).x
-        return float(median_bandwidth(real)), "the data's median distance"
+        try:
+            return float(median_bandwidth(real)), "the data's median distance"
+        except ValueError as error:
+            raise InputError(
+                f"the data give the MMD no bandwidths: {str(error).rstrip('.')}; give other data, or the bandwidths "
+                "themselves: loss={name: mmd, bandwidths: [0.5, 1, 2]}."
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -119,13 +125,14 @@ def choose_loss(recipe: Recipe, dataset: Dataset) -> ChosenLoss:
     scheduled = {key: value for key, value in fields.items() if isinstance(value, dict) and "schedule" in value}
     schedules = {key: _field_schedule(cls, key, value, recipe.train.steps) for key, value in scheduled.items()}
     fill = _FromData(recipe, dataset)
-    loss = construct(cls, fields | {key: s.value(0) for key, s in schedules.items()}, "loss", fill)
+    first = {key: schedule.value(0) for key, schedule in schedules.items()}
+    loss = made({"name": name, **fields, **first}, LOSS_BASES[model.name], "loss", fill)
     for key, schedule in schedules.items():
         # The values in between lie between the two ends, so only these need a look.
         construct(cls, {**_fields(loss), key: schedule.end_value}, "loss")
     written = {key: plain(value) for key, value in _fields(loss).items()} | scheduled
-    # A file is written with its whole path, so that the run finds it from anywhere.
-    name = plain(loss)["name"] if ".py:" in name else name
+    # A file is written with its whole path, so that the run finds it from anywhere, and an instance by its class.
+    name = plain(loss)["name"] if ":" in name else name
     return ChosenLoss(loss, schedules, {"name": name, **written}, tuple(fill.notes))
 
 

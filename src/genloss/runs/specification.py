@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import importlib.util
 import inspect
-import os
-import sys
 import typing
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
@@ -30,6 +24,7 @@ from genloss.losses import (
     catalogue,
     find_loss,
 )
+from genloss.runs.own_code import own_module, place_of, said, source_of
 
 __all__ = [
     "DEFAULT_LOSS",
@@ -38,7 +33,6 @@ __all__ = [
     "class_of",
     "construct",
     "made",
-    "own_module",
     "plain",
     "to_mapping",
 ]
@@ -70,11 +64,12 @@ def to_mapping(specification: Any, key: str) -> dict[str, Any]:
 
 def class_of(name: str, bases: tuple[type[Loss], ...], key: str) -> type[Any]:
     """Returns the catalogue's class of this name in one of the families, or the user's own, `package.module:Class` or
-    `FILE.py:Class`.
+    `FILE.py:Class`; of an instance, its class.
     """
     families = [base.family for base in bases]
     if ":" in name:
         found = _imported(name, key)
+        found = type(found) if isinstance(found, bases) else found
         if not (inspect.isclass(found) and issubclass(found, bases)):
             raise InputError(f"{key}={name!r} is not a subclass of {_public(bases)}; derive it from there.")
         if missing := sorted(getattr(found, "__abstractmethods__", ())):
@@ -103,41 +98,13 @@ def _imported(name: str, key: str) -> Any:
     place, _, attribute = name.rpartition(":")
     try:
         return getattr(own_module(place), attribute)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # Code of one's own may raise anything.
+        line = place_of(error)
+        where = f" ({line})" if line is not None else ""
         raise InputError(
-            f"{key}={name!r} cannot be imported: {error}; expected package.module:Class or FILE.py:Class."
+            f"{key}={name!r} cannot be imported: {said(error)}{where}; expected package.module:Class or FILE.py:Class."
         ) from error
-
-
-def own_module(place: str) -> ModuleType:
-    """Imports `FILE.py` or `package.module`; whatever its code raises comes through."""
-    if place.endswith(".py"):
-        return _module_of_file(Path(place).resolve())
-    # A loss of one's own usually lies where the command is called, which a console script does not search.
-    if (here := os.getcwd()) not in sys.path:
-        sys.path.insert(0, here)
-    return importlib.import_module(place)
-
-
-def _module_of_file(path: Path) -> ModuleType:
-    """Imports a file once, under its path: a class in it tells by its module where a run finds it again."""
-    name = str(path)
-    if name in sys.modules:
-        return sys.modules[name]
-    specification = importlib.util.spec_from_file_location(name, path)
-    assert specification is not None, path
-    assert specification.loader is not None, path
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module  # dataclasses look their module up
-    if (beside := str(path.parent)) not in sys.path:
-        sys.path.insert(0, beside)
-    try:
-        specification.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
 
 
 def made(specification: Any, bases: tuple[type[Loss], ...], key: str, fill: Fill | None = None) -> Any:
@@ -148,16 +115,25 @@ def made(specification: Any, bases: tuple[type[Loss], ...], key: str, fill: Fill
     """
     fields = to_mapping(specification, key)
     name = fields.pop("name")
-    if ":" in name and not fields and not inspect.isclass(found := _imported(name, key)):
-        if isinstance(found, bases):
-            if not dataclasses.is_dataclass(found):
-                raise InputError(
-                    f"{key}={name!r} is an instance of {type(found).__name__}, which is no dataclass, so that a run "
-                    "could not write its fields down; name the class, or decorate it with @dataclass."
-                )
-            return found
-        raise InputError(f"{key}={name!r} is a {type(found).__name__}, expected a {_public(bases)}.")
+    if ":" in name and not inspect.isclass(found := _imported(name, key)):
+        return _instance(found, name, fields, bases, key)
     return construct(class_of(name, bases, key), fields, key, fill)
+
+
+def _instance(found: Any, name: str, fields: dict[str, Any], bases: tuple[type[Loss], ...], key: str) -> Any:
+    if not isinstance(found, bases):
+        raise InputError(f"{key}={name!r} is a {type(found).__name__}, expected a {_public(bases)}.")
+    if fields:
+        raise InputError(
+            f"{key}.{next(iter(fields))} was given, but {name!r} is an instance, whose fields are set in its file; "
+            f"leave it out, or name the class {type(found).__name__}."
+        )
+    if "<locals>" in type(found).__qualname__:
+        raise InputError(
+            f"{key}={name!r} is of the class {type(found).__name__}, which was made inside a function, so that a run "
+            "could not find it again; move the class out of the function."
+        )
+    return found
 
 
 def construct(cls: type[T], fields: dict[str, Any], key: str, fill: Fill | None = None) -> T:
@@ -189,6 +165,12 @@ def construct(cls: type[T], fields: dict[str, Any], key: str, fill: Fill | None 
         checked: T = TypeAdapter(with_config(ConfigDict(arbitrary_types_allowed=True))(cls)).validate_python(given)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "missing":
+            missing = first["loc"][-1]
+            raise InputError(
+                f"{key}.{missing} is required: {cls.__name__} has no default for it; give it, {key}={{name: ..., "
+                f"{missing}: ...}}."
+            ) from error
         path = ".".join([key, *(str(part) for part in first["loc"])])
         reason = first["msg"].removeprefix("Value error, ").rstrip(".")
         # What the class itself refuses it also explains; of a wrong type pydantic does not say what it got.
@@ -203,7 +185,7 @@ def _of_plain_class(cls: type[T], key: str) -> T:
     except Exception as error:
         # Code of one's own may raise anything.
         raise InputError(
-            f"{key}: {cls.__name__}() raised {type(error).__name__}: {error}; a class with fields is a @dataclass "
+            f"{key}: {cls.__name__}() raised {said(error)}; a class with fields is a @dataclass "
             "whose fields have defaults."
         ) from error
 
@@ -223,8 +205,10 @@ def plain(value: Any) -> Any:
         {'name': 'energy_distance', 'estimator': 'unbiased'}
     """
     if isinstance(value, Loss):
-        names: list[str] = [f.name for f in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
-        return {"name": _name_of(type(value)), **{name: plain(getattr(value, name)) for name in names}}
+        if not dataclasses.is_dataclass(value):
+            return {"name": source_of(value) or _name_of(type(value))}  # what it holds only its file can say
+        fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"name": _name_of(type(value)), **fields}
     return [plain(entry) for entry in value] if isinstance(value, tuple) else value
 
 
