@@ -47,7 +47,10 @@ def as_csv(delimiter: str = ",", header: str = "a,b,c") -> str:
         ("a.csv", as_csv(header='"a, with comma",b,c'), ("a, with comma", "b", "c")),
         ("a.csv", '\ufeff# one, "quote\n\n# seed: 0\r\n' + as_csv(), ("a", "b", "c")),
         ("a.csv", "# made: by a model, not recorded\n" + as_csv(header=""), ("column 1", "column 2", "column 3")),
-        ("a.csv", "# numpy.savetxt\n# a,b,c\n" + as_csv(header=""), ("# a", "b", "c")),
+        ("a.csv", "# numpy.savetxt\n# a,b,c\n" + as_csv(header=""), ("a", "b", "c")),
+        ("a.csv", "# numpy.savetxt\n# b,b,c\n" + as_csv(header=""), ("# b", "b", "c")),
+        ("a.csv", as_csv(header="a,b,3"), ("a", "b", "3")),
+        ("a.csv", as_csv(header="nan,b,c"), ("nan", "b", "c")),
     ],
 )
 def test_delimited_text(tmp_path: Path, name: str, text: str, columns: tuple[str, ...]) -> None:
@@ -167,6 +170,8 @@ def test_limit_counts_training_rows(tmp_path: Path) -> None:
     ("name", "text", "words"),
     [
         ("a.csv", "", "is empty"),
+        ("a.csv", "1,abc,3\n2,3,4\n5,6,7\n8,9,0\n", "row 1, column 'column 2' holds 'abc'"),
+        ("a.csv", ",,3\n2,3,4\n5,6,7\n8,9,0\n", "row 1, column 'column 1' holds nothing"),
         ("a.csv", "a,b\n", "0 rows"),
         ("a.csv", "label\nx\ny\nz\n", "expected some"),
         ("a.csv", "a,b\n1,2\n3,4\n", "it needs 3"),

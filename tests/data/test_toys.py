@@ -215,7 +215,7 @@ def test_toy_dataset(name: str) -> None:
         ("grid", {"spacing": "wide"}, "positive"),
         ("grid", {"sigma": math.nan}, "positive"),
         ("two_moons", {"sigma": 0.01}, "0.05 or more"),
-        ("gaussian_mixture", {}, "needs its means"),
+        ("gaussian_mixture", {}, r"needs its means: data\.options=\{means: \[\[0, 0\], \[3, 0\]\]\}"),
         ("gaussian_mixture", {"means": []}, "one point per component"),
         ("gaussian_mixture", {"means": [1, 2]}, "one point per component"),
         ("gaussian_mixture", {"means": [[1], [2, 3]]}, "equal length"),

@@ -108,7 +108,7 @@ def test_a_recipe_survives_being_written():
         ("digits_vae", ["penalties=[r1]"], "penalties act on a critic"),
         ("ring_gan", ["data=rings"], "Did you mean 'ring'"),
         ("ring_gan", ["data.path=/nowhere/at/all"], "/nowhere/at/all"),
-        ("ring_gan", ["data.options={limit: 20}"], "data.options holds 'limit', which is a key of data; write data.limit"),
+        ("ring_gan", ["data.options={limit: 20}"], "options holds 'limit', which is a key of data; write data.limit"),
         ("ring_gan", ["data.options={name_or_path: x}"], "has no option 'name_or_path'"),
         ("ring_gan", ["train.batch_size=1000000"], "train.batch_size is 1000000"),
         ("ring_gan", ["evaluation.metric=fid"], "evaluation.metric is 'fid'"),

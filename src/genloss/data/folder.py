@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 import torch
-from PIL import UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from genloss.data.base import Dataset
@@ -80,6 +81,14 @@ def load_folder(name: str, place: Path, options: ImageOptions) -> Dataset:
         InputError: there are no images, a file cannot be read (and `skip_bad` is off), or they differ in size and
             `options.size` is not set.
     """
+    with warnings.catch_warnings():
+        # Pillow warns above 89 megapixels and refuses from 179 on.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        pictures = _pictures(place, options)
+    return image_dataset(name, pictures, options)
+
+
+def _pictures(place: Path, options: ImageOptions) -> Pictures:
     source = open_source(place)
     where = repr(str(place))
     if not source.names:
@@ -100,14 +109,13 @@ def load_folder(name: str, place: Path, options: ImageOptions) -> Dataset:
     for part, index in rows.items():
         if len(index) == 0:
             raise InputError(f"No image of {part!r} in {where} can be read; at least one must be.")
-    pictures = Pictures(
+    return Pictures(
         values=values,
         labels=None if layout.labels is None else layout.labels[used[kept]],
         class_names=layout.class_names,
         rows=rows,
         notes=(*layout.notes, split_note, *limit_notes, *files.notes()),
     )
-    return image_dataset(name, pictures, options)
 
 
 def lay_out(names: Sequence[str], where: str) -> Layout:
@@ -173,7 +181,7 @@ class _Files:
         self._headers: dict[int, tuple[int, tuple[int, int]]] = {}
         self._grey = 0
         self._colour = 0
-        self._skipped: list[str] = []
+        self._skipped: list[int] = []
         self._remarks: Counter[str] = Counter()
 
     def read_headers(self) -> None:
@@ -239,7 +247,10 @@ class _Files:
         if self.source.left_out:
             notes.append(_links_note(self.source))
         if self._skipped:
-            notes.append(f"{len(self._skipped)} unreadable images were skipped: {_named(self._skipped)}.")
+            late = sum(index in self._headers for index in self._skipped)
+            counted = f"; {late} of them are still counted in the split above" if late else ""
+            named = _named([self.source.names[index] for index in self._skipped])
+            notes.append(f"{len(self._skipped)} unreadable images were skipped: {named}{counted}.")
         return tuple(notes)
 
     @staticmethod
@@ -257,7 +268,7 @@ class _Files:
                 "mend or remove it, or set data.skip_bad=true (`--skip-bad` of `genloss data`) to skip and count "
                 "such files."
             ) from error
-        self._skipped.append(name)
+        self._skipped.append(index)
 
     def _where(self) -> str:
         return repr(str(self.source.place))

@@ -140,7 +140,11 @@ def _read_delimited(path: Path, suffix: str, notes: list[str]) -> Any:
         delimiter = "\t" if suffix == ".tsv" else max(",;\t", key=line.count)
         if delimiter != "," and suffix == ".csv":
             notes.append(f"Columns are separated by {delimiter!r}.")
-        named = not _holds_number(line, delimiter)
+        start = file.tell()
+        rows = filter(None, csv.reader(file, delimiter=delimiter))
+        first, second = next(rows), next(rows, [])
+        file.seek(start)
+        named = _names_columns(first, second)
         with warnings.catch_warnings():
             # A row with too many cells loses the last ones with no more than this warning.
             warnings.simplefilter("error", pandas.errors.ParserWarning)
@@ -156,6 +160,11 @@ def _read_delimited(path: Path, suffix: str, notes: list[str]) -> Any:
     if not named:
         frame.columns = [f"column {index + 1}" for index in range(frame.shape[1])]
         notes.append("The first row holds numbers, so the columns have no names.")
+    elif any(map(_is_number, first)):
+        notes.append("The first row names the columns, though a name in it is a number.")
+    bare = str(frame.columns[0]).removeprefix("#").strip()
+    if line.startswith("#") and bare not in frame.columns:
+        frame = frame.rename(columns={frame.columns[0]: bare})
     return frame
 
 
@@ -178,6 +187,13 @@ def _begin(file: TextIO, notes: list[str]) -> str:
         notes.append(f"{len(comments)} lines that begin with '#' stand above the table and were skipped.")
     file.seek(start)
     return line
+
+
+def _names_columns(first: list[str], second: list[str]) -> bool:
+    """Whether a table's first row holds no number, or more names than numbers above the numbers of the second."""
+    above = [cell for cell, below in zip(first, second, strict=False) if cell.strip() and _is_number(below)]
+    numbers = sum(map(_is_number, above))
+    return numbers < len(above) - numbers or not any(map(_is_number, first))
 
 
 def _holds_number(line: str, delimiter: str) -> bool:

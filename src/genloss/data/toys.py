@@ -100,7 +100,7 @@ def make_toy(name: str, **options: object) -> ToyDensity:
             hint = did_you_mean(option, known) if known else " It has no options."
             raise InputError(f"The toy {name!r} has no option {option!r}.{hint}")
     if name == "gaussian_mixture" and "means" not in options:
-        raise InputError("The toy 'gaussian_mixture' needs its means, such as means=[[0, 0], [3, 0]].")
+        raise InputError("The toy 'gaussian_mixture' needs its means: data.options={means: [[0, 0], [3, 0]]}.")
     return toy(**options)
 
 
