@@ -275,7 +275,8 @@ class _Files:
 
 
 def _links_note(source: Source) -> str:
-    return f"{len(source.left_out)} links lead nowhere or back and were not followed: {_named(source.left_out)}."
+    links = source.left_out
+    return f"{len(links)} links that lead back, nowhere or where you may not read were left out: {_named(links)}."
 
 
 def _named(names: Sequence[str]) -> str:
