@@ -208,5 +208,5 @@ def test_a_loss_of_ones_own_is_imported_by_its_name(tmp_path, monkeypatch):
 def test_folders_are_numbered_and_never_overwritten(tmp_path):
     recipe, _ = read_recipe("ring_gan", [f"runs_dir={tmp_path}"])
     dataset = load_data("digits")
-    names = [RunFolder.create(recipe, dataset).path.name for _ in range(3)]
+    names = [RunFolder.create(recipe, dataset, {}).path.name for _ in range(3)]
     assert names == ["ring_gan-1", "ring_gan-2", "ring_gan-3"]

@@ -109,7 +109,7 @@ class TensorBoard:
 
 
 class Pictures:
-    """Draws samples of the same noise at every evaluation, and at the end curves of what was read at least twice."""
+    """Draws samples of the same noise at every evaluation, and the curves at the end."""
 
     def __init__(self, folder: RunFolder, built: Built) -> None:
         self._folder = folder
@@ -151,7 +151,8 @@ class Pictures:
                     if name not in ("samples", "best"):
                         (losses if kind == "statistics" else metrics).setdefault(name, []).append((turn, value))
         for name, found in (("losses", losses), ("metrics", metrics)):
-            if series := {key: points for key, points in found.items() if len(points) > 1}:
+            # Dots only where there are no curves.
+            if series := {key: points for key, points in found.items() if len(points) > 1} or found:
                 write_file(self._folder.path / "plots" / f"{name}.png", curves_png(series, {"Title": name}))
 
     def _latent(self) -> None:
