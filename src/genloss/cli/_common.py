@@ -18,7 +18,20 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint", "Json", "Overrides", "announce", "conclude", "print_json", "say"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value last on standard output.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys of the recipe to change.")]
+
+
+def _each_once(overrides: list[str] | None) -> list[str] | None:
+    if overrides:
+        from genloss.runs.overrides import refuse_twice
+
+        refuse_twice(overrides)
+    return overrides
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Keys of the recipe to change.", callback=_each_once),
+]
 Checkpoint = Annotated[str | None, typer.Option(help="best or last; best where there is one if left out.")]
 
 

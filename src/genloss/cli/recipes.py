@@ -18,10 +18,8 @@ def recipes(
 
     Example: genloss recipes digits_gan > my_recipe.yaml
     """
-    import yaml
-
     from genloss.errors import InputError, did_you_mean
-    from genloss.runs.overrides import numbers
+    from genloss.runs.recipe_yaml import read_yaml
     from genloss.runs.recipes import bundled_recipes, recipe_summary
 
     known = bundled_recipes()
@@ -29,7 +27,7 @@ def recipes(
         if name not in known:
             raise InputError(f"there is no recipe {name!r}.{did_you_mean(name, known)}")
         if json:
-            content = numbers(yaml.safe_load(known[name]))
+            content = read_yaml(known[name], name)
             print_json({"name": name, "summary": recipe_summary(known[name]), "recipe": content})
         else:
             print(known[name], end="")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import yaml
-
 from genloss.errors import InputError
+from genloss.runs.recipe_yaml import read_yaml
 
-__all__ = ["apply_overrides", "merge", "parse_override", "split_outside_brackets"]
+__all__ = ["apply_overrides", "merge", "parse_override", "refuse_twice", "split_outside_brackets"]
 
 # A plain name given for one of these sections sets its `name`.
 NAMED_SECTIONS = ("data", "model")
@@ -26,12 +25,21 @@ def parse_override(text: str) -> tuple[str, Any]:
     key = key.strip()
     if not equals or not key:
         raise InputError(f"{text!r} is not an override; expected key=value, for example train.steps=1000.")
-    try:
-        content = yaml.safe_load(value) if value.strip() else None
-    except yaml.YAMLError as error:
-        raise InputError(f"the value of {key} is not YAML: {value!r}; quote it if it holds : or braces.") from error
+    if not all(key.split(".")):
+        raise InputError(f"{text!r} has a dot with nothing on one side; expected a key such as train.steps.")
+    content = read_yaml(value, f"the value of {key}, {value!r},") if value.strip() else None
     _refuse_glued(content, key)
-    return key, _number(content)
+    return key, content
+
+
+def refuse_twice(overrides: Iterable[str]) -> None:
+    """Raises InputError where a command line gives a key twice: one of the two values would not count."""
+    given: dict[str, str] = {}
+    for text in overrides:
+        key, _, value = (part.strip() for part in text.partition("="))
+        if key in given:
+            raise InputError(f"{key} is given twice, as {given[key]!r} and as {value!r}; keep one of them.")
+        given[key] = value
 
 
 def _refuse_glued(content: Any, key: str) -> None:
@@ -43,25 +51,6 @@ def _refuse_glued(content: Any, key: str) -> None:
                 f"the value of {key} holds {entry!r}; put a space after the colon: {str(entry).replace(':', ': ', 1)}."
             )
         _refuse_glued(inner, key)
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-3 as text; people mean the number."""
-    if isinstance(value, str):
-        try:
-            return float(value) if value[:1] in "+-.0123456789" else value
-        except ValueError:
-            return value
-    if isinstance(value, list):
-        return [_number(entry) for entry in value]
-    if isinstance(value, dict):
-        return {key: _number(entry) for key, entry in value.items()}
-    return value
-
-
-def numbers(tree: Any) -> Any:
-    """Returns a YAML tree in which 1e-3 is a number wherever it stands."""
-    return _number(tree)
 
 
 def merge(tree: dict[str, Any], key: str, value: Any) -> None:

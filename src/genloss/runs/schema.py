@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from genloss.errors import InputError, did_you_mean
 
@@ -27,7 +39,15 @@ __all__ = [
 class Strict(BaseModel):
     """A section of a recipe: unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=False, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and kind is not Any and bool not in (kind, *get_args(kind)):
+            raise PydanticCustomError("truth", "expected a value that is neither true nor false")
+        return value
 
 
 class ScheduleConfig(Strict):
@@ -45,11 +65,18 @@ class ScheduleConfig(Strict):
 PositiveNumber = Annotated[float, Field(gt=0)]
 
 
+class RateConfig(ScheduleConfig):
+    """A learning rate that changes with the turn."""
+
+    start_value: float = Field(alias="from", ge=0, description="value up to the turn `start`")
+    end_value: float = Field(alias="to", ge=0, description="value from `start + turns` on")
+
+
 class PlayerConfig(Strict):
     """How players are optimised; the section of one player overrides `train`."""
 
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] | None = None
-    learning_rate: PositiveNumber | ScheduleConfig | None = None
+    learning_rate: PositiveNumber | RateConfig | None = None
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] | None = None
     momentum: float | None = Field(None, ge=0, lt=1, description="of sgd and rmsprop")
     weight_decay: float | None = Field(None, ge=0)
@@ -178,10 +205,20 @@ class EvaluationConfig(Strict):
     grid: int = Field(64, ge=1, description="pictures in the sample grids")
 
 
+def _as_folder(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise PydanticCustomError(
+            "name",
+            "expected letters, digits, _, . and -, a letter or digit first; give one, such as name=my_run "
+            "(a recipe without a name is called like its file)",
+        )
+    return name
+
+
 class Recipe(Strict):
     """Everything a run needs."""
 
-    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="names the run's folder")
+    name: Annotated[str, AfterValidator(_as_folder)] = Field("run", description="names the run's folder")
     seed: int = Field(0, ge=0, description="spawns every random stream")
     runs_dir: str = Field("runs", description="where run folders go")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
@@ -189,7 +226,7 @@ class Recipe(Strict):
         "auto", description="of the networks; losses keep float32"
     )
     threads: int | None = Field(
-        None, ge=1, description="CPU threads; 1 for perceptrons and all for convolutions if left out"
+        None, ge=1, le=1024, description="CPU threads; 1 for perceptrons and all for convolutions if left out"
     )
     preset: Literal["paper"] | None = Field(None, description="optimiser, schedule and constraint of the loss's paper")
     data: DataConfig
@@ -241,7 +278,8 @@ def checked(model: type[S], tree: Any, prefix: str = "") -> S:
 
 
 def _sentence(model: type[BaseModel], error: ValidationError, prefix: str) -> str:
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    # Of the forms that a value may have, the one it fits best fails deepest.
+    first = min(error.errors(), key=lambda e: (e["type"] != "extra_forbidden", -len(e["loc"])))
     path = [str(part) for part in first["loc"] if not str(part)[:1].isupper() and str(part) not in _UNION_TAGS]
     key = ".".join([prefix, *path] if prefix else path) or "the recipe"
     if first["type"] == "extra_forbidden":

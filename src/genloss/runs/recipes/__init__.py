@@ -8,11 +8,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from genloss.errors import InputError, did_you_mean
 from genloss.losses import Loss
-from genloss.runs.overrides import apply_overrides, merge, numbers, parse_override
+from genloss.runs.overrides import apply_overrides, merge, parse_override
+from genloss.runs.recipe_yaml import read_yaml
 from genloss.runs.schema import Recipe, checked
 from genloss.runs.specification import DEFAULT_LOSS, LOSS_BASES, PENALTY_BASES, class_of, to_mapping
 
@@ -36,21 +35,27 @@ def _raw(name_or_path: str) -> dict[str, Any]:
     if name_or_path in bundled:
         text, name = bundled[name_or_path], name_or_path
     elif path.is_file():
-        text, name = path.read_text("utf-8"), path.stem
+        text, name = _text_of(path), path.stem
     elif path.suffix in (".yaml", ".yml"):
         raise InputError(f"there is no recipe file {name_or_path!r}; check the path.")
     else:
         raise InputError(f"there is no recipe {name_or_path!r}.{did_you_mean(name_or_path, bundled)}")
-    try:
-        content = numbers(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise InputError(f"{name_or_path} is not YAML: {error}") from error
+    content = read_yaml(text, name_or_path)
     if not isinstance(content, dict):
         raise InputError(
             f"{name_or_path} holds {type(content).__name__}, expected a mapping with data, model, loss, train."
         )
     content.setdefault("name", name)
     return content
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8 text (byte {error.start} is not); save it in UTF-8, as every editor can."
+        ) from error
 
 
 def read_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> tuple[Recipe, list[str]]:
@@ -127,5 +132,8 @@ def _refuse_infinities(node: Any, key: str) -> None:
     if isinstance(node, dict):
         for name, value in node.items():
             _refuse_infinities(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, list):
+        for position, value in enumerate(node):
+            _refuse_infinities(value, f"{key}[{position}]")
     elif isinstance(node, float) and not math.isfinite(node):
         raise InputError(f"{key} is {node}, expected a finite number.")
