@@ -53,6 +53,7 @@ def test_a_plot_is_saved_named_and_says_what_it_is(tmp_path):
         (["show", "hinge", "-o", "x.gif"], "expected it to end in"),
         (["show", "hinge", "-o", "no/x.png"], "there is no folder"),
         (["-o", "x.png"], "name it"),
+        (["show"], "`genloss losses show` needs the name of a loss"),
     ],
 )
 def test_a_plot_that_cannot_be_made_is_a_sentence(tmp_path, arguments, message):

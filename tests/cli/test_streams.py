@@ -77,3 +77,17 @@ def test_an_interrupt_leaves_with_a_word(tmp_path):
     (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     done = genloss("check", tmp_path / "slow.py")
     assert (done.returncode, done.stderr) == (130, "genloss: interrupted.\n")
+
+
+@pytest.mark.parametrize("key", ["model.network.width=10000000000", "model.noise_dim=100000000000000"])
+def test_what_no_memory_holds_is_a_sentence(tmp_path, key):
+    done = genloss("train", "ring_gan", "train.steps=3", key, f"runs_dir={tmp_path}")
+    assert done.returncode == 1
+    assert "genloss: out of memory: " in done.stderr
+    assert "lower train.batch_size, model.network.width" in done.stderr
+
+
+def test_a_key_given_twice_is_refused(tmp_path):
+    done = genloss("train", "ring_gan", "train.steps=3", "train.steps=4", f"runs_dir={tmp_path}")
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert done.stderr == "genloss: train.steps is given twice, as '3' and as '4'; keep one of them.\n"

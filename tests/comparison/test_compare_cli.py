@@ -97,6 +97,29 @@ def test_calling_again_runs_nothing(compared):
     assert f"{printed['variants'][0]['mean']:.4g}" in out
 
 
+@pytest.mark.parametrize("damage", ["", '{"status": "fini', "[]", '{"status": "finished", "more": 1}', "{}"])
+def test_a_damaged_result_is_made_again(compared, damage):
+    folder, _, arguments = compared
+    path = folder / "cells" / "hinge-seed1.json"
+    before = json.loads(path.read_text())
+    path.write_text(damage)
+    code, _, err = genloss(*arguments)
+    assert code == 0, err
+    assert "hinge, seed 1: mmd2" in err
+    assert json.loads(path.read_text())["metrics"] == before["metrics"]
+
+
+def test_a_narrow_terminal_shows_every_variant_by_lines(compared, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    code, out, _ = genloss(*compared[2])
+    mean = compared[1]["variants"][1]["mean"]
+    assert code == 0
+    assert f"minimax+r1(weight=1)\n  mean: {mean:.4g}\n  95 % t-interval: " in out
+    monkeypatch.setenv("COLUMNS", "120")
+    lines = genloss(*compared[2])[1].splitlines()
+    assert any("minimax+r1(weight=1)" in line and f"{mean:.4g}" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [

@@ -117,8 +117,9 @@ def test_one_wrong_variant_refuses_the_plan(vary, part):
 def test_a_lock_writes_recipes_that_read_back_and_refuses_what_was_changed(tmp_path):
     plan, _ = make_plan("ring_gan", ["train.steps=5"], [LOSSES, "preset=null,paper"], 2)
     assert locked_facts(plan, tmp_path) is None
-    lock(plan, tmp_path, {"floor": 0.5})
-    assert locked_facts(plan, tmp_path) == {"floor": 0.5}
+    facts = {"parameters": {}, "data": {}, "device": "cpu", "floor": 0.5, "floor_samples": 7}
+    lock(plan, tmp_path, facts)
+    assert locked_facts(plan, tmp_path) == facts
     for variant in plan.variants:
         recipe, notes = read_recipe(str(tmp_path / "recipes" / f"{variant.folder}.yaml"))
         tree = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -129,6 +130,9 @@ def test_a_lock_writes_recipes_that_read_back_and_refuses_what_was_changed(tmp_p
     content["plan"]["samples"] = 7
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match="was changed"):
+        locked_facts(plan, tmp_path)
+    lock(plan, tmp_path, {})
+    with pytest.raises(InputError, match="cannot be read: KeyError"):
         locked_facts(plan, tmp_path)
     path.write_text("{")
     with pytest.raises(InputError, match="cannot be read"):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+_WIDE = 10_000  # of a terminal on which nothing wraps
+
 Vary = Annotated[
     list[str],
     typer.Option(
@@ -140,21 +142,28 @@ class _Board:
 
 def _print_table(comparison: Comparison) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from genloss.comparison.conclusion import headline, ranked
 
-    plan = comparison.plan
+    plan, console = comparison.plan, Console()
     direction = "larger is better" if plan.higher_is_better else "smaller is better"
-    table = Table(title=f"{plan.metric} of the {plan.split} split, {direction}")
-    table.add_column("variant", overflow="fold")
-    for name in ("mean", "95 % t-interval", "finished seeds"):
-        table.add_column(name, no_wrap=True)
+    heads = ("variant", "mean", "95 % t-interval", "finished seeds")
+    rows = []
     for summary in ranked(comparison):
         mean = "" if summary.mean is None else f"{summary.mean:.4g}"
         interval = "" if summary.interval is None else f"{summary.interval[0]:.4g} to {summary.interval[1]:.4g}"
-        table.add_row(summary.name, mean, interval, f"{len(summary.finished)} of {len(plan.seeds)}")
-    Console().print(table)
+        rows.append((summary.name, mean, interval, f"{len(summary.finished)} of {len(plan.seeds)}"))
+    table = Table(*heads, title=f"{plan.metric} of the {plan.split} split, {direction}")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    if console.measure(table, options=console.options.update(width=_WIDE)).maximum <= console.width:
+        console.print(table)
+    else:
+        print(table.title)
+        for name, *cells in rows:
+            print(name, *(f"  {head}: {cell}" for head, cell in zip(heads[1:], cells, strict=True) if cell), sep="\n")
     for sentence in headline(comparison):
         print(sentence)
 

@@ -40,6 +40,8 @@ def losses(
         if output is not None:
             raise InputError("-o saves the plot of one loss; name it: genloss losses show NAME -o FILE.png.")
         _list(json)
+    elif action == "show" and name is None:
+        raise InputError("`genloss losses show` needs the name of a loss: genloss losses show NAME.")
     elif action != "show" or name is None:
         raise InputError(f"{action!r} is not known; use `genloss losses` or `genloss losses show NAME`.")
     else:

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, Protocol
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
 from genloss.comparison.plan import Cell, Plan
 from genloss.errors import InputError, WorkError
 from genloss.training.storage import write_file
@@ -25,6 +27,7 @@ __all__ = ["Engine", "Result", "Watcher", "cores", "read_result", "turn_of"]
 TICK = 0.25
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Result:
     """How a cell ended.
@@ -76,10 +79,11 @@ def cores() -> int:
 
 
 def read_result(folder: Path, cell: Cell) -> Result | None:
-    """Returns the result of a cell, or None when it has not ended."""
+    """Returns the result of a cell, or None when it has not ended or its file is damaged: it is then run."""
     try:
-        return Result(**json.loads((folder / "cells" / f"{cell.name}.json").read_text("utf-8")))
-    except FileNotFoundError:
+        text = (folder / "cells" / f"{cell.name}.json").read_bytes()
+        return TypeAdapter(Result).validate_json(text)
+    except (FileNotFoundError, ValidationError):
         return None
 
 

@@ -26,6 +26,7 @@ __all__ = ["Cell", "Plan", "Variant", "lock", "locked_facts", "make_plan"]
 
 # The comparison's folder, not the plan, says where runs go, how they are called and with which seeds.
 OUTSIDE = ("seed", "name", "runs_dir", "preset")
+FACTS = ("parameters", "data", "device", "floor", "floor_samples")  # what was found before the first run
 HIGHER_IS_BETTER = ("bound", "modes", "high_quality")
 
 
@@ -274,7 +275,7 @@ def locked_facts(plan: Plan, folder: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text("utf-8"))
         same = content["sha256"] == plan.sha256 and content["plan"] == json.loads(plan.text())
-        facts: dict[str, Any] = content["facts"]
+        facts: dict[str, Any] = {key: content["facts"][key] for key in FACTS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} cannot be read: {error!r}; move the folder away and start again.") from error
     if not same:
