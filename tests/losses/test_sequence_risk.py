@@ -232,9 +232,15 @@ def test_nothing_for_nothing_costs_nothing(cost):
 
 
 @pytest.mark.parametrize("loss", [MinimumRisk, SelfCritical])
-def test_a_cost_is_an_object(loss):
-    with pytest.raises(ValueError, match=r"cost is 'bleu', expected a Cost, such as EditDistance"):
-        loss(cost="bleu")
+def test_a_cost_is_one_its_name_or_a_function(loss):
+    assert loss(cost="bleu").cost == BLEU()
+    samples, targets = torch.tensor([[[1, 2, 0], [1, 0, 0]]]), torch.tensor([[1, 2, 0]])
+    mine = loss(cost=lambda produced, references: torch.tensor([float(len(each)) for each in produced]))
+    assert token_costs(mine.cost, samples, targets, end=0).tolist() == [[2.0, 1.0]]
+    with pytest.raises(ValueError, match=r"cost is 'blue': there is no cost loss named 'blue'. Did you mean 'bleu'"):
+        loss(cost="blue")
+    with pytest.raises(ValueError, match=r"cost is 3, expected a Cost such as BLEU\(\), its name, or a function"):
+        loss(cost=3)
 
 
 def test_samples_and_their_mask_have_one_shape():

@@ -12,6 +12,7 @@ from torch import Tensor
 from genloss.losses._checks import at_least_float32, boolean, floating, not_above_zero, not_empty, same_shape
 from genloss.losses._fields import one_of, positive
 from genloss.losses.card import Card, Loss, Reference
+from genloss.losses.catalogue import find_loss
 from genloss.losses.sequence_costs import Cost, EditDistance
 
 __all__ = ["ExpectedEditDistance", "MinimumRisk", "RiskLoss", "SelfCritical"]
@@ -94,9 +95,20 @@ class RiskLoss(Loss, ABC):
     ) -> Tensor: ...
 
 
-def _check_cost(cost: object) -> None:
-    if not isinstance(cost, Cost):
-        raise ValueError(f"cost is {cost!r}, expected a Cost, such as EditDistance() or BLEU().")
+def _take_cost(loss: MinimumRisk | SelfCritical) -> None:
+    """Makes a cost of its name; a function of produced sequences and references is one too."""
+    cost: object = loss.cost
+    if isinstance(cost, str):
+        try:
+            cost = find_loss(cost, Cost.family)()
+        except KeyError as error:
+            raise ValueError(f"cost is {cost!r}: {error.args[0]}") from error
+        object.__setattr__(loss, "cost", cost)
+    if not callable(cost):
+        raise ValueError(
+            f"cost is {cost!r}, expected a Cost such as BLEU(), its name, or a function of produced sequences and "
+            f"references that returns a tensor with one cost for each."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +118,6 @@ class _Expectation(RiskLoss):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_cost(self.cost)
         positive(alpha=self.alpha)
 
     def _loss(self, log_probs: Tensor, costs: Tensor, distinct: Tensor | None, greedy_costs: Tensor | None) -> Tensor:
@@ -131,7 +142,8 @@ class MinimumRisk(_Expectation):
     weighs likely ones twice.
 
     Args:
-        cost: what sequences cost; see `token_costs`.
+        cost: what sequences cost, for `token_costs`: a `Cost`, its name (`bleu`, `chrf`, `edit_distance`), or a
+            function of produced sequences and references that returns one cost for each.
         alpha: $\alpha$, positive: sharpens above 1. The paper's 0.005 goes with 100 samples of whole sentences.
 
     Raises:
@@ -156,6 +168,10 @@ class MinimumRisk(_Expectation):
     )
 
     cost: Cost = _EDIT_DISTANCE
+
+    def __post_init__(self) -> None:
+        _Expectation.__post_init__(self)
+        _take_cost(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +234,7 @@ class SelfCritical(RiskLoss):
     start, and collapses when the learning rate is too high.
 
     Args:
-        cost: what sequences cost; see `token_costs`.
+        cost: what sequences cost, as for `MinimumRisk`.
         baseline: `greedy` (pass `greedy_costs`) or `leave_one_out` (at least 2 samples).
 
     Raises:
@@ -262,7 +278,7 @@ class SelfCritical(RiskLoss):
     baseline: Literal["greedy", "leave_one_out"] = "leave_one_out"
 
     def __post_init__(self) -> None:
-        _check_cost(self.cost)
+        _take_cost(self)
         one_of("baseline", self.baseline, ("greedy", "leave_one_out"))
 
     def _loss(self, log_probs: Tensor, costs: Tensor, distinct: Tensor | None, greedy_costs: Tensor | None) -> Tensor:
