@@ -58,7 +58,7 @@ def test_an_instance_is_checked_with_its_fields(tmp_path):
 
 def test_a_class_that_is_no_dataclass_is_told_by_its_name(tmp_path):
     text = SOUND.replace("@dataclass(frozen=True, kw_only=True)\n", "").replace("heavy", "# heavy")
-    assert last_json(genloss("check", write(tmp_path, text), "--json"))["loss"] == "Own"
+    assert last_json(genloss("check", write(tmp_path, text), "--json"))["loss"] == "Own()"
 
 
 def test_a_broken_loss_is_exit_1_and_told_with_numbers(tmp_path):

@@ -73,7 +73,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path, name, size):
     run = stopped_run(tmp_path)
     damaged = run / "checkpoints" / "turn-00000004" / name
     damaged.write_bytes(damaged.read_bytes()[:size])
-    with pytest.raises(InputError, match=rf"last.{name} is damaged: .*use another checkpoint"):
+    with pytest.raises(InputError, match=rf"last.{name} is damaged: .*read another one with --checkpoint"):
         resume_run(run)
     if name == "weights.safetensors":
         with pytest.raises(InputError, match="is damaged"):
@@ -118,15 +118,25 @@ def test_changed_code_of_ones_own_is_refused(tmp_path):
     assert evaluate_run(run, samples=20)[0]
 
 
-def test_bounds_under_other_densities_are_other_numbers(tmp_path):
+def test_bounds_have_one_signature_where_they_compare_and_only_there(tmp_path):
     tiny = ["train.steps=2", "train.batch_size=8", "evaluation.samples=20", "model.network.width=8"]
-    signatures = []
-    for change in ("model.likelihood=gaussian", "model.likelihood=bernoulli", "loss={name: iwae, samples: 2}"):
+    (tmp_path / "own_bound.py").write_text(
+        "from genloss.losses import ELBO, VariationalLoss\n\n\n"
+        "class Mine(VariationalLoss):\n    samples = 1\n\n"
+        "    def _terms(self, *given):\n        return ELBO()._terms(*given)\n"
+    )
+
+    def signature(change):
         recipe = read_recipe("digits_vae", [*tiny, change, f"runs_dir={tmp_path}"])[0]
         metrics, _, _ = evaluate_run(train_run(recipe).folder, samples=20)
-        signatures.append(metrics["bound"].signature)
         assert all(value.signature.endswith("|data:digits|split:test") for value in metrics.values())
-    assert len(set(signatures)) == 3
+        return metrics["bound"].signature
+
+    elbo, *alike = map(signature, ("loss=elbo", "model.likelihood=laplace", f"loss={tmp_path / 'own_bound.py'}:Mine"))
+    assert set(alike) == {elbo}
+    iwae = [signature(f"loss={{name: iwae, samples: 2, gradient: {kind}}}") for kind in ("standard", "path")]
+    assert iwae[0] == iwae[1]
+    assert len({elbo, iwae[0], signature("model.likelihood=bernoulli"), signature("model.likelihood=categorical")}) == 4
 
 
 def test_only_a_runs_own_checkpoints_are_opened(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,9 +40,7 @@ def check(
     counts = Counter(result.status for result in results)
     if json:
         laws = [{"law": result.law, "status": result.status, "message": result.message} for result in results]
-        # Only a dataclass has a repr that tells its fields, and the default one an address.
-        name = repr(found) if is_dataclass(found) else type(found).__name__
-        print_json({"loss": name, "family": found.family, "keeps_every_law": not counts["broken"], "laws": laws})
+        print_json({"loss": repr(found), "family": found.family, "keeps_every_law": not counts["broken"], "laws": laws})
     else:
         _print(results)
         name = type(found).__name__

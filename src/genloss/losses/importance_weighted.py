@@ -87,6 +87,11 @@ class IWAE(VariationalLoss):
         at_least(1, samples=self.samples)
         one_of("gradient", self.gradient, ("standard", "path", "doubly_reparameterised"))
 
+    @property
+    def bound_name(self) -> str:
+        """More samples make a tighter bound; the gradient does not change it."""
+        return f"iwae of {self.samples} samples"
+
     def _terms(
         self,
         posterior: DiagonalNormal,

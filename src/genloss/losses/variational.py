@@ -130,6 +130,11 @@ class VariationalLoss(Loss, ABC):
     family: ClassVar[str] = "variational"
     samples: int
 
+    @property
+    def bound_name(self) -> str:
+        """Which bound of log p(x) is reported: two compare only when these are equal."""
+        return "elbo"
+
     @final
     def __call__(
         self,

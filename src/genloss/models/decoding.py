@@ -52,6 +52,12 @@ class DecodingModel(GenerativeModel):
         mean: Tensor = self.likelihood.mean(self._parameters_at(z))
         return mean * (self.high - self.low) + self.low
 
+    @property
+    def _measured(self) -> str:
+        """What the decoder gives the data: numbers of a density and of probabilities do not compare."""
+        levels = self.likelihood.levels_of_data()
+        return "density" if levels is None else f"probabilities of {len(levels)} levels"
+
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
         """Returns the code of data `(batch, *shape)` at which it is reconstructed, `(batch, dim)`."""

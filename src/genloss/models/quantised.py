@@ -110,8 +110,8 @@ class QuantisedVAE(DecodingModel):
 
     @property
     def bound_name(self) -> str:
-        """Codes under a uniform prior, and the decoder's density."""
-        return f"codes under {self.likelihood!r}"
+        """Codes under a uniform prior, and what is bounded."""
+        return f"codes, {self._measured}"
 
     def bound(self, x: Tensor, rng: torch.Generator) -> Tensor:
         """Returns log p(x|e) less the cost of the codes under a uniform prior, `(batch,)` in nats."""

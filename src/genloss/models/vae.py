@@ -74,9 +74,8 @@ class VAE(DecodingModel):
 
     @property
     def bound_name(self) -> str:
-        """The evidence lower bound, or what the loss reports in its place, and the decoder's density."""
-        plain = self.loss.couples_batch or isinstance(self.loss, ELBO)
-        return f"{'elbo' if plain else repr(self.loss)} under {self.likelihood!r}"
+        """The bound that `bound` returns, and what it bounds."""
+        return f"{ELBO().bound_name if self.loss.couples_batch else self.loss.bound_name}, {self._measured}"
 
     def bound(self, x: Tensor, rng: torch.Generator) -> Tensor:
         """Returns the bound of log p(x) that the loss reports, `(batch,)` in nats.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genloss.data import Dataset
 from genloss.losses import Loss
+from genloss.runs.own_code import is_own
 
 __all__ = ["code_digests", "data_changes", "fingerprint"]
 
@@ -43,7 +44,7 @@ def code_digests(losses: Iterable[Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for loss in losses:
         source = inspect.getsourcefile(type(loss))
-        if source is not None and not type(loss).__module__.startswith("genloss."):
+        if source is not None and is_own(type(loss)):
             found[source] = hashlib.sha256(Path(source).read_bytes()).hexdigest()
         if dataclasses.is_dataclass(loss):
             parts = [getattr(loss, part.name) for part in dataclasses.fields(loss)]

@@ -123,5 +123,5 @@ def _reading(path: Path) -> Iterator[None]:
     except Exception as error:
         raise InputError(
             f"{path} is damaged: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'empty'}. Put "
-            f"a whole copy in its place, or use another checkpoint of the run (`--checkpoint best` or `last`)."
+            f"a whole copy in its place; `genloss sample` and `evaluate` read another one with --checkpoint."
         ) from error
