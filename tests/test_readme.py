@@ -1,7 +1,8 @@
-"""The commands of the README's tour run as they stand there, one after the other."""
+"""What the README says a person can do, done: the tour, the loop, and the script of the continuous integration."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,20 @@ def test_the_loop_of_ones_own_runs():
     exec(compile(code, "README.md", "exec"), names)
     assert names["critic_loss"].requires_grad
     assert names["generator_loss"].isfinite()
+
+
+def test_the_script_of_the_integration_lints_tests_and_finds_the_real_data(tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(README.parent / ".ci", project / ".ci")
+    (project / "Makefile").write_text('lint test:\n\t@echo "$@ $$GENLOSS_DATA" >> made\n')
+    environment = {name: value for name, value in os.environ.items() if name != "GENLOSS_DATA"}
+
+    def made():
+        (project / "made").unlink(missing_ok=True)
+        subprocess.run([project / ".ci" / "run"], env=environment, check=True)
+        return (project / "made").read_text().splitlines()
+
+    assert made() == ["lint ", "test "]
+    data = tmp_path / "shared" / "data"
+    data.mkdir(parents=True)
+    assert made() == [f"lint {data}", f"test {data}"]
