@@ -55,7 +55,7 @@ def test_a_failed_folder_is_absent_or_whole(tmp_path, monkeypatch, forever):
         with monkeypatch.context() as patch:
             Faults(patch, n, forever, 5)
             try:
-                write_folder(target, {"a": b"1" * 1000, "b": b"2" * 1000})
+                write_folder(target, [("a", b"1" * 1000), ("b", b"2" * 1000)])
             except OSError:
                 failed = True
             else:
@@ -72,7 +72,7 @@ def test_a_failed_folder_is_absent_or_whole(tmp_path, monkeypatch, forever):
 
 def test_point_moves_the_link_in_one_step(tmp_path, monkeypatch):
     for name in ("one", "two"):
-        write_folder(tmp_path / name, {"x": name.encode()})
+        write_folder(tmp_path / name, [("x", name.encode())])
     point(tmp_path / "last", tmp_path / "one")
     with monkeypatch.context() as patch:
         Faults(patch, 2, True, 28)

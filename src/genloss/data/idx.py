@@ -20,6 +20,7 @@ __all__ = ["find_idx", "load_idx", "read_idx"]
 
 _PREFIX = {"train": "train", "test": "t10k"}
 _BROKEN = (OSError, EOFError, zlib.error, struct.error)
+_CHUNK = 1 << 20  # gzip holds what one read returns a second time
 
 
 def read_idx(path: Path) -> Tensor:
@@ -117,7 +118,7 @@ def _fill(store: Tensor, path: Path) -> None:
     try:
         with _open(path) as file:
             file.read(4 + 4 * store.ndim)
-            while filled < count and (taken := file.readinto(view[filled:])):  # type: ignore[attr-defined]
+            while filled < count and (taken := file.readinto(view[filled : filled + _CHUNK])):  # type: ignore[attr-defined]
                 filled += taken
             more = bool(file.read(1))
     except _BROKEN as error:

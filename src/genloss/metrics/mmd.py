@@ -9,9 +9,13 @@ from torch import Tensor
 
 from genloss.errors import InputError
 from genloss.losses import MMD, median_bandwidth
-from genloss.metrics.base import MetricValue, as_pair, as_samples, signature
+from genloss.losses._kernels import kernel_function
+from genloss.losses._pairwise import PairFunction, pair_sum
+from genloss.metrics.base import MetricValue, as_samples, checked_pair, signature
 
 __all__ = ["fixed_bandwidths", "mmd2"]
+
+_BLOCK = 250
 
 
 def mmd2(fake: Tensor, real: Tensor, bandwidths: Sequence[float], features: str) -> MetricValue:
@@ -31,7 +35,7 @@ def mmd2(fake: Tensor, real: Tensor, bandwidths: Sequence[float], features: str)
         features: the name of the feature space, for the signature.
 
     Returns:
-        The estimate, computed in float64; memory is linear in the number of samples.
+        The estimate, computed in float64; memory beside the samples does not grow with their number.
 
     Raises:
         InputError: fewer than 2 samples, values that are not finite, shapes that do not match, or a bad bandwidth.
@@ -44,18 +48,17 @@ def mmd2(fake: Tensor, real: Tensor, bandwidths: Sequence[float], features: str)
 
     Source: Gretton et al. 2012, equation 3.
     """
-    x, y = as_pair(fake, real)
+    x, y = checked_pair(fake, real)
     if min(len(x), len(y)) < 2:
         raise InputError(
             f"mmd2 was given {len(x)} fake and {len(y)} real samples, expected at least 2 of each: the unbiased "
             "estimate leaves out a sample's pair with itself."
         )
     try:
-        loss = MMD(kernel="gaussian", bandwidths=tuple(bandwidths), estimator="unbiased")
+        MMD(kernel="gaussian", bandwidths=tuple(bandwidths))
     except ValueError as error:
         raise InputError(f"mmd2 cannot use these bandwidths: {error}") from error
-    with torch.no_grad():
-        value = float(loss(x, y))
+    value = _unbiased(x, y, kernel_function("gaussian", tuple(bandwidths), x.shape[1]))
     line = signature(
         "mmd2",
         kernel="gaussian",
@@ -66,6 +69,24 @@ def mmd2(fake: Tensor, real: Tensor, bandwidths: Sequence[float], features: str)
         real=len(y),
     )
     return MetricValue(name="mmd2", value=value, n=len(x), signature=line, higher_is_better=False, real=len(y))
+
+
+def _unbiased(x: Tensor, y: Tensor, kernel: PairFunction) -> float:
+    """Sums the kernel over pairs of blocks, so that few samples at a time are copied to float64."""
+    n, m = len(x), len(y)
+    x_blocks, y_blocks = x.split(_BLOCK), y.split(_BLOCK)
+    centre = 0.5 * (x_blocks[0].double().mean(0) + y_blocks[0].double().mean(0))  # a point among them
+
+    def total(part: Tensor, others: Sequence[Tensor]) -> Tensor:
+        near = part - centre
+        return sum((pair_sum(near, other - centre, kernel) for other in others), start=centre.new_zeros(()))
+
+    def within(blocks: Sequence[Tensor]) -> Tensor:
+        own = sum((pair_sum(part - centre, None, kernel) for part in blocks), start=centre.new_zeros(()))
+        return own + 2.0 * sum(total(part, blocks[place + 1 :]) for place, part in enumerate(blocks))
+
+    between = sum(total(part, y_blocks) for part in x_blocks)
+    return float(within(x_blocks) / (n * (n - 1)) + within(y_blocks) / (m * (m - 1)) - 2.0 * between / (n * m))
 
 
 def fixed_bandwidths(real: Tensor, rng: torch.Generator) -> tuple[float, ...]:

@@ -20,7 +20,7 @@ from genloss.metrics import (
     mode_statistics,
     sliced_wasserstein,
 )
-from genloss.metrics.base import as_pair
+from genloss.metrics.base import checked_pair
 from genloss.models import GenerativeModel
 from genloss.protocols import HasBound
 from genloss.runs.features import FeatureSpace, feature_space
@@ -35,8 +35,14 @@ CHUNK = 500
 
 def draw(model: GenerativeModel, n: int, rng: torch.Generator) -> Tensor:
     """Draws `n` samples in chunks, so that memory stays that of one chunk of activations."""
-    parts = [model.sample(min(CHUNK, n - begin), rng=rng).float() for begin in range(0, n, CHUNK)]
-    return torch.cat(parts)
+    first = model.sample(min(CHUNK, n), rng=rng).float()
+    if n <= CHUNK:
+        return first
+    samples = first.new_empty(n, *first.shape[1:])
+    samples[:CHUNK] = first
+    for part in samples[CHUNK:].split(CHUNK):
+        part.copy_(model.sample(len(part), rng=rng))
+    return samples
 
 
 @dataclass
@@ -65,10 +71,10 @@ class Evaluator:
         if self.split not in self.dataset.splits:
             raise InputError(f"split is {self.split!r}, expected one of {', '.join(sorted(self.dataset.splits))}.")
         self._space: FeatureSpace = feature_space(self.recipe.evaluation.features, self.dataset)
-        count = min(self.samples, len(self.dataset.splits[self.split]))
-        self._features = self._space.extract(self.dataset.all(self.split, limit=count, rng=self._stream("real")).x)
         reference = self.dataset.all("train", limit=1000, rng=self._stream("bandwidths")).x
         self._bandwidths = fixed_bandwidths(self._space.extract(reference), self._stream("median"))
+        count = min(self.samples, len(self.dataset.splits[self.split]))
+        self._features = self._space.extract(self.dataset.all(self.split, limit=count, rng=self._stream("real")).x)
 
     def _stream(self, purpose: str) -> torch.Generator:
         return stream(self.recipe.seed if purpose == "noise" else 0, f"evaluation/{purpose}", self._device())
@@ -103,13 +109,14 @@ class Evaluator:
                     )
                 }
             found = {} if not isinstance(model, HasBound) else {"bound": self._bound(model)}
+        modes = self._mode_metrics(fake)
         features = self._space.extract(fake)
         found["mmd2"] = mmd2(features, self._features, self._bandwidths, self._space.name)
         if self.metric(state.model) == "sliced_wasserstein":
             found["sliced_wasserstein"] = sliced_wasserstein(
                 features, self._features, features=self._space.name, rng=self._stream("projections")
             )
-        return self._signed(found | self._mode_metrics(fake))
+        return self._signed(found | modes)
 
     def full(self, state: TrainingState) -> tuple[dict[str, MetricValue], list[str]]:
         """Measures everything that the data allow.
@@ -121,8 +128,9 @@ class Evaluator:
         with state.sampling() as model:
             fake = draw(model, self.samples, self._stream("noise"))
             found = {} if not isinstance(model, HasBound) else {"bound": self._bound(model)}
+        modes = self._mode_metrics(fake)
         features, name = self._space.extract(fake), self._space.name
-        as_pair(features, self._features)  # samples that no metric can read are an error
+        checked_pair(features, self._features)  # samples that no metric can read are an error
         measures: tuple[Callable[[], tuple[MetricValue, ...]], ...] = (
             lambda: (mmd2(features, self._features, self._bandwidths, name),),
             lambda: (sliced_wasserstein(features, self._features, features=name, rng=self._stream("projections")),),
@@ -135,7 +143,7 @@ class Evaluator:
                 found |= {value.name: value for value in measure()}
             except InputError as error:
                 left_out.append(str(error))
-        found |= self._mode_metrics(fake)
+        found |= modes
         true = self._mode_metrics(self.dataset.all("test", limit=self.samples, rng=self._stream("true")).x)
         found |= {f"true/{key}": replace(value, measures="real") for key, value in true.items()}
         return self._signed(found), left_out

@@ -34,7 +34,7 @@ class FeatureSpace:
 
     Args:
         name: what a number's signature carries; two numbers compare only when these are equal.
-        extract: the map.
+        extract: the map; the samples are its own to overwrite.
     """
 
     name: str
@@ -56,7 +56,7 @@ def feature_space(name: str, dataset: Dataset) -> FeatureSpace:
     low, high = dataset.value_range or (0.0, 1.0)
 
     def pixels(x: Tensor) -> Tensor:
-        return (x.flatten(1).float() - low) / (high - low)
+        return x.flatten(1).float().sub_(low).div_(high - low)
 
     return FeatureSpace("pixels" if dataset.kind == "image" else "values", pixels)
 

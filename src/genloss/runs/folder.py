@@ -92,7 +92,7 @@ class RunFolder:
             path = parent / f"{recipe.name}-{number}"
             if not path.exists():
                 try:
-                    return cls(write_folder(path, files))
+                    return cls(write_folder(path, files.items()))
                 except OSError as error:
                     if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another process took the number
                         raise

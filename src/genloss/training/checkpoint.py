@@ -27,23 +27,24 @@ def save_checkpoint(folder: Path, state: TrainingState, *, best: bool) -> Path:
     Returns:
         The checkpoint's own folder, named by its turn.
     """
-    buffer = io.BytesIO()
-    torch.save(state.state_dict(), buffer)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.weights().items()}
-    content = {
-        WEIGHTS: safetensors.torch.save(weights, {"format": "pt", "turn": str(state.turn)}),
-        STATE: buffer.getvalue(),
-    }
     target = folder / f"turn-{state.turn:08d}"
     if target.exists():
         # Saved before the run was resumed from an earlier turn; a folder cannot be replaced in one step.
         target = _unused(target)
-    write_folder(target, content)
+    write_folder(target, _files(state))
     if best:  # first, for `last` is where a resumed run starts: whatever it repeats, it repeats whole
         point(folder / "best", target)
     point(folder / "last", target)
     _prune(folder)
     return target
+
+
+def _files(state: TrainingState) -> Iterator[tuple[str, bytes | memoryview]]:
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.weights().items()}
+    yield WEIGHTS, safetensors.torch.save(weights, {"format": "pt", "turn": str(state.turn)})
+    buffer = io.BytesIO()
+    torch.save(state.state_dict(), buffer)
+    yield STATE, buffer.getbuffer()
 
 
 def _unused(target: Path) -> Path:

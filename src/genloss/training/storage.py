@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = ["point", "write_file", "write_folder"]
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes | memoryview) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
         view = memoryview(content)
@@ -47,8 +47,8 @@ def write_file(path: Path, content: bytes | str) -> Path:
     return path
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> Path:
-    """Makes a folder with these files appear in one step; it must not exist yet.
+def write_folder(folder: Path, files: Iterable[tuple[str, bytes | memoryview]]) -> Path:
+    """Makes a folder with these files, names and contents, appear in one step; it must not exist yet.
 
     Raises:
         OSError: as the system reports it; nothing of the folder is left then.
@@ -58,8 +58,9 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> Path:
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()
-        for name, content in files.items():
+        for name, content in files:
             _write(temporary / name, content)
+            del content  # a generator makes the next one while memory holds none
         _sync_folder(temporary)
         os.rename(temporary, folder)
         _sync_folder(folder.parent)
