@@ -168,7 +168,7 @@ class Bernoulli(Likelihood):
         return torch.tensor([0.0, 1.0], dtype=torch.float64)
 
     def _check_support(self, x: Tensor) -> None:
-        low, high = float(x.min()), float(x.max())
+        low, high = (float(end) for end in x.aminmax())
         if not (low >= 0.0 and high <= 1.0):
             raise ValueError(
                 f"x lies in [{low:.4g}, {high:.4g}], expected [0, 1] for a Bernoulli density; rescale the data, for "

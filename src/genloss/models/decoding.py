@@ -44,7 +44,7 @@ class DecodingModel(GenerativeModel):
         """Returns log p(x|z) of data `(batch, *shape)` at latents `(samples, batch, dim)`, `(samples, batch)`."""
         parameters = self._parameters_at(z.flatten(0, 1)).unflatten(0, z.shape[:2])
         if (self.low, self.high) != (0.0, 1.0):
-            x = (x - self.low) / (self.high - self.low)
+            x = (x - self.low).div_(self.high - self.low)
         return self.likelihood.log_prob(x, parameters)
 
     def decode(self, z: Tensor) -> Tensor:

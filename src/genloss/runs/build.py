@@ -86,11 +86,14 @@ def _located(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"name": None, "path": path})})
 
 
-def build(recipe: Recipe) -> Built:
-    """Makes data, model, optimisers and timetable; two calls with one recipe make the same ones, bit for bit."""
+def build(recipe: Recipe, outline: Dataset | None = None) -> Built:
+    """Makes data, model, optimisers and timetable; two calls with one recipe make the same ones, bit for bit.
+
+    An outline stands in for the data where only the model is wanted.
+    """
     device = choose_device(recipe.device)
     torch.set_num_threads(recipe.threads or (1 if _is_small(recipe) else torch.get_num_threads()))
-    dataset = load(recipe)
+    dataset = load(recipe) if outline is None else outline
     chosen = choose_loss(recipe, dataset)
     restraints, penalties = choose_restraints(recipe)
     recipe = _located(recipe).model_copy(update={"loss": chosen.written, "penalties": penalties})
@@ -111,7 +114,10 @@ def build(recipe: Recipe) -> Built:
     state = TrainingState(
         model, training, batches, streams, ema=recipe.train.ema, precision=precision, loss_schedules=chosen.schedules
     )
-    _try_losses(state, recipe, [chosen.loss, *(part for restraint in restraints for part in vars(restraint).values())])
+    if outline is None:
+        _try_losses(
+            state, recipe, [chosen.loss, *(part for restraint in restraints for part in vars(restraint).values())]
+        )
     every = recipe.evaluation.every or max(1, recipe.train.steps // 10)
     timetable = Timetable(recipe.train.steps, recipe.train.log_every, every, recipe.train.checkpoint_every)
     notes = [*dataset.notes, *chosen.notes, *notes]

@@ -1,4 +1,4 @@
-"""What a run remembers of its data, so that it never goes on with other data unnoticed."""
+"""What a run remembers of its data: never to go on with other data unnoticed, and to sample where they are not."""
 
 from __future__ import annotations
 
@@ -12,31 +12,59 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genloss.data import Dataset
+from genloss.data import Dataset, Split, Standardisation
 from genloss.losses import Loss
 from genloss.runs.own_code import is_own
 
-__all__ = ["code_digests", "data_changes", "fingerprint"]
+__all__ = ["code_digests", "data_changes", "fingerprint", "outline"]
 
 MOST_VALUES = 1 << 22
 
 
 def fingerprint(dataset: Dataset) -> dict[str, Any]:
-    """Returns what identifies the data, as JSON can hold it: shape, sizes, names, and a digest of the values.
+    """Returns what identifies the data, as JSON can hold it: shape, sizes, names, units, and a digest of the values.
 
     The digest covers every split, its labels and the standardisation; of a split with more than 2^22 values it takes
     evenly spaced samples. A toy has none: its recipe says all, and its points may differ in the last bit by processor.
     """
-    columns = [] if dataset.standardisation is None else list(dataset.standardisation.columns)
+    scale = dataset.standardisation
     marks: dict[str, Any] = {
+        "name": dataset.name,
+        "kind": dataset.kind,
         "shape": list(dataset.shape),
         "sizes": {name: len(part) for name, part in dataset.splits.items()},
-        "columns": columns,
+        "columns": [] if scale is None else list(scale.columns),
+        "units": None if scale is None else {"mean": scale.mean.tolist(), "scale": scale.scale.tolist()},
         "classes": list(dataset.class_names),
+        "value_range": dataset.value_range,
+        "binarise": dataset.binarise,
     }
     if dataset.kind != "points":
         marks["sha256"] = _digest(dataset)
     return marks
+
+
+def outline(marks: dict[str, Any]) -> Dataset | None:
+    """Returns data of the shape, units and sizes of a fingerprint, empty of content: all that a model is built from.
+
+    None for a toy, whose recipe makes the data themselves, and for a fingerprint of an earlier genloss.
+    """
+    if marks.get("kind", "points") == "points":
+        return None
+    row = torch.zeros(1, *marks["shape"], dtype=torch.uint8 if marks["kind"] == "image" else torch.float32)
+    units = marks["units"]
+    return Dataset(
+        name=marks["name"],
+        kind=marks["kind"],
+        shape=tuple(marks["shape"]),
+        splits={name: Split(row.expand(size, *row.shape[1:])) for name, size in marks["sizes"].items()},
+        value_range=None if marks["value_range"] is None else tuple(marks["value_range"]),
+        class_names=tuple(marks["classes"]),
+        binarise=marks["binarise"],
+        standardisation=None
+        if units is None
+        else Standardisation(tuple(marks["columns"]), torch.tensor(units["mean"]), torch.tensor(units["scale"])),
+    )
 
 
 def code_digests(losses: Iterable[Any]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 import genloss
 from genloss.data import Dataset
 from genloss.errors import InputError, WorkError
-from genloss.runs.fingerprint import data_changes, fingerprint
+from genloss.runs.fingerprint import data_changes, fingerprint, outline
 from genloss.runs.recipes import parse_recipe
 from genloss.runs.schema import Recipe
 from genloss.training.checkpoint import has_checkpoint
@@ -182,6 +182,10 @@ class RunFolder:
                 f"{str(self.path)!r} was made by genloss {made}, this is {genloss.__version__}: "
                 f"it would not continue exactly; install genloss=={made} to resume it."
             )
+
+    def outline(self) -> Dataset | None:
+        """Returns what stands in for the data where only the model is wanted; None where the data are needed."""
+        return outline(self.environment.get("data") or {})
 
     def check_data(self, dataset: Dataset) -> None:
         """Raises InputError when the data are not those that the run began with; an early run did not keep that."""

@@ -59,17 +59,19 @@ def _encode(figure: Figure, provenance: Mapping[str, str]) -> bytes:
 
 
 def points_png(
-    fake: Tensor | None, real: Tensor, title: str, provenance: Mapping[str, str], columns: Sequence[str] = ()
+    fake: Tensor | None, real: Tensor | None, title: str, provenance: Mapping[str, str], columns: Sequence[str] = ()
 ) -> bytes:
-    """Scatters the first two columns of generated samples, if any, over real ones, on the range of the real ones."""
+    """Scatters the first two columns of generated samples over real ones, on the range of the first that are there."""
     figure, axes = plt.subplots(figsize=(4.6, 4.6), layout="constrained")
-    second = 1 if real.shape[1] > 1 else 0
-    clouds = [(real, "#999999", "real")] + ([] if fake is None else [(fake, COLOURS[0], "generated")])
-    for values, colour, label in clouds:
+    clouds = [(real, "#999999", "real"), (fake, COLOURS[0], "generated")]
+    given = [(values, colour, label) for values, colour, label in clouds if values is not None]
+    first = given[0][0]
+    second = 1 if first.shape[1] > 1 else 0
+    for values, colour, label in given:
         axes.scatter(
             values[:, 0].cpu(), values[:, second].cpu(), s=4, alpha=0.5, color=colour, label=label, linewidths=0
         )
-    low, high = real.amin(0).cpu(), real.amax(0).cpu()
+    low, high = first.amin(0).cpu(), first.amax(0).cpu()
     margin = 0.15 * (high - low).clamp(min=1e-6)
     axes.set_xlim(float(low[0] - margin[0]), float(high[0] + margin[0]))
     axes.set_ylim(float(low[second] - margin[second]), float(high[second] + margin[second]))
@@ -80,10 +82,13 @@ def points_png(
     return _encode(figure, provenance)
 
 
-def picture(x: Tensor | None, dataset: Dataset, real: Tensor, title: str, provenance: Mapping[str, str]) -> bytes:
+def picture(
+    x: Tensor | None, dataset: Dataset, real: Tensor | None, title: str, provenance: Mapping[str, str]
+) -> bytes:
     """Returns the PNG of generated samples, or for None of real ones: a grid of images, or points over real ones."""
-    if dataset.kind == "image":
-        return png(grid_image(real if x is None else x, dataset.value_range or (0.0, 1.0)), provenance)
+    images = real if x is None else x
+    if dataset.kind == "image" and images is not None:
+        return png(grid_image(images, dataset.value_range or (0.0, 1.0)), provenance)
     names = dataset.standardisation.columns if dataset.standardisation is not None else ()
     return points_png(x, real, title, provenance, names)
 

@@ -24,8 +24,13 @@ from genloss.training.storage import write_file
 __all__ = ["evaluate_run", "open_run", "sample_run"]
 
 
-def open_run(path: str | Path, which: str | None = None) -> tuple[RunFolder, Built, str]:
+def open_run(path: str | Path, which: str | None = None, *, data: bool = True) -> tuple[RunFolder, Built, str]:
     """Opens a run with the weights of a checkpoint: `best` where there is one, else `last`.
+
+    Args:
+        path: the run's folder.
+        which: the checkpoint.
+        data: False where only the model is wanted: its data need not be there then.
 
     Returns:
         The folder, what was built, and which checkpoint it is, as `best (turn 500)`.
@@ -35,8 +40,10 @@ def open_run(path: str | Path, which: str | None = None) -> tuple[RunFolder, Bui
     chosen = which or (saved[0] if saved else "last")
     if chosen not in saved:
         raise InputError(f"{folder.path} has no checkpoint {chosen!r}; {_instead(folder, saved)}.")
-    built = build(folder.recipe)
-    folder.check_data(built.dataset)
+    outline = None if data else folder.outline()
+    built = build(folder.recipe, outline)
+    if outline is None:
+        folder.check_data(built.dataset)
     turn = load_weights(folder.checkpoints, chosen, built.state)
     return folder, built, f"{chosen} (turn {turn})"
 
@@ -65,21 +72,29 @@ def evaluate_run(
 def sample_run(path: str | Path, n: int, output: Path, *, seed: int = 0, which: str | None = None) -> Path:
     """Draws samples into a file: a picture (.png), arrays (.npz) or a table (.csv), by its ending.
 
+    The data that the run was trained on need not be there.
+
     Raises:
         InputError: another ending, or a file that exists.
+        WorkError: the samples are not finite, or the file cannot be written.
     """
     kinds = (".png", ".npz", ".csv")
     if output.suffix not in kinds:
         raise InputError(f"{str(output)!r} ends in {output.suffix!r}, expected one of {', '.join(kinds)}.")
     if output.exists():
         raise InputError(f"{str(output)!r} exists; name another file or remove it.")
-    folder, built, checkpoint = open_run(path, which)
+    folder, built, checkpoint = open_run(path, which, data=False)
     device = next(built.state.model.parameters()).device
     with built.state.sampling() as model:
         x = draw(model, n, stream(seed, "sample", device))
+    if not x.isfinite().all():
+        raise WorkError(
+            f"the {checkpoint} of {folder.path} generates values that are not finite, so its weights are spoilt; take "
+            "the other checkpoint with --checkpoint, or train again with a lower learning rate. Nothing was written."
+        )
     marks = provenance(folder, checkpoint, seed)
     if output.suffix == ".png":
-        real = built.dataset.all("test", limit=n, rng=stream(0, "pictures/real", device)).x
+        real = built.dataset.all("test", limit=n).x if built.dataset.kind == "points" else None
         content = picture(x, built.dataset, real, f"{folder.path.name}, {checkpoint}", marks)
     else:
         content = _arrays(_original_units(x, built), output.suffix, marks, built)
