@@ -150,7 +150,7 @@ def test_fruits_archive(home: Path) -> None:
 
 
 def test_the_cache_comes_after_the_data_folder(home: Path) -> None:
-    write_mnist(home / "cache" / "mnist", side=4)
+    write_mnist(home / "cache" / "data" / "mnist", side=4)
     assert load_data("mnist").shape == (1, 4, 4)
     write_mnist(home / "data" / "mnist", side=6)
     assert load_data("mnist").shape == (1, 6, 6)
@@ -162,7 +162,11 @@ def test_what_is_nowhere_says_where_it_was_looked_for(home: Path, name: str) -> 
         load_data(name)
     sentence = str(raised.value)
     assert "\n" not in sentence
-    for place in (home / "data" / name, home / "cache" / name, "datasets" if name == "fruits" else "the hub at"):
+    for place in (
+        home / "data" / name,
+        home / "cache" / "data" / name,
+        "datasets" if name == "fruits" else "the hub at",
+    ):
         assert str(place) in sentence
     assert sentence.endswith(f"set GENLOSS_DATA to the folder that has {name!r} in it.")
 

@@ -100,6 +100,8 @@ def test_terms_weigh_means_once():
     assert {name: value.item() for name, value in terms.values().items()} == {"score": 6.0, "loss": 2.0, "penalty": 4.0}
     with pytest.raises(ValueError, match="no term"):
         Terms().total()
+    with pytest.raises(ValueError, match="the term loss is None, expected a tensor"):
+        terms.add("loss", None)
 
 
 @pytest.mark.parametrize("loss", [NonSaturating(), RelativisticPaired()])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from genloss.data import load_data
+from genloss.data import cache_folder, load_data
 from genloss.runs import features
-from genloss.runs.features import cache_folder, feature_space
+from genloss.runs.features import feature_space
 
 
 @pytest.fixture(autouse=True)

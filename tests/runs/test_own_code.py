@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from genloss.errors import InputError
+from genloss.errors import InputError, WorkError
 from genloss.losses import Hinge
 from genloss.runs.build import build
 from genloss.runs.faults import explained
@@ -31,6 +31,13 @@ class Nothing(Right):  # line 16
     def _generator(self, a_f, a_r):
         return None
 
+class Stops(Right):
+    calls = 0
+
+    def _generator(self, a_f, a_r):
+        Stops.calls += 1
+        return softplus(-a_f) if Stops.calls < 3 else None
+
 class Wrong(Right):
     def _generator(self, a_f, a_r):
         return a_f.nope()
@@ -44,7 +51,7 @@ class Later(Right):
 
     def _generator(self, a_f, a_r):
         Later.calls += 1
-        return softplus(-a_f) / (Later.calls < 3 or 1 // 0)  # line 33
+        return softplus(-a_f) / (Later.calls < 3 or 1 // 0)  # line 40
 
 @dataclass(frozen=True, kw_only=True)
 class Asks(Right):
@@ -84,9 +91,9 @@ def built(*overrides):
     ("override", "parts"),
     [
         ("loss=own.py:Raises", ["RuntimeError: of one's own (", "own.py, line 14)"]),
-        ("loss=own.py:Nothing", ["AttributeError", "(Nothing in ", "own.py, line 16)"]),
-        ("loss=own.py:Wrong", ["AttributeError", "'nope'", "own.py, line 22)"]),
-        ("loss=own.py:Leaves", ["SystemExit: 5 (", "own.py, line 26)"]),
+        ("loss=own.py:Nothing", ["the loss returned None, expected a tensor", "(Nothing in ", "own.py, line 16)"]),
+        ("loss=own.py:Wrong", ["AttributeError", "'nope'", "own.py, line 29)"]),
+        ("loss=own.py:Leaves", ["SystemExit: 5 (", "own.py, line 33)"]),
         ("loss=own.py:Asks", ["loss.weight is required: Asks has no default for it"]),
         ("loss=leaves.py:Any", ["SystemExit: 5 (", "leaves.py, line 2)"]),
         ("loss=own.py:penalty", ["is not a subclass of genloss.losses.AdversarialLoss"]),
@@ -108,8 +115,14 @@ def test_an_own_loss_that_fails_in_training_is_explained(own):
         list(train(ready.state, ready.timetable, Hooks()))
     sentence = explained(failed.value)
     assert sentence.startswith("your own code failed: ZeroDivisionError: ")
-    assert "own.py, line 33)" in sentence
+    assert "own.py, line 40)" in sentence
     assert explained(ZeroDivisionError("ours")) is None
+
+
+def test_an_own_loss_that_returns_nothing_in_training_is_explained(own):
+    ready = built("loss=own.py:Stops")
+    with pytest.raises(WorkError, match="turn 2, generator: the loss returned None, expected a tensor"):
+        list(train(ready.state, ready.timetable, Hooks()))
 
 
 @pytest.mark.parametrize(("name", "kind"), [("right", "Right"), ("asks", "Asks"), ("plain", "Plain")])

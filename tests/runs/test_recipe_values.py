@@ -71,6 +71,13 @@ def test_a_key_given_twice_on_a_command_line_is_refused_with_both_values():
     refuse_twice(["train.steps=3", "train.batch_size=4"])
 
 
+def test_a_section_given_after_what_it_would_replace_is_refused():
+    with pytest.raises(InputError, match=r"train\.steps is given before train=\{batch_size: 4\}, .* give train first"):
+        refuse_twice(["train.steps=3", "train={batch_size: 4}"])
+    refuse_twice(["train={batch_size: 4}", "train.steps=3"])
+    refuse_twice(["data.size=8", "data=mnist"])  # a name joins what is there
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

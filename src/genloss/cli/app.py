@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Any, NoReturn
+import warnings
+from typing import Any, NoReturn, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -50,6 +52,7 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 def main() -> None:
     """Runs the command line: exit 0 ok, 1 the work failed, 2 wrong usage or input, 130 interrupted."""
     open_streams()
+    warnings.showwarning = _warn
     try:
         try:
             app()
@@ -70,6 +73,22 @@ def main() -> None:
             raise
         drop_output()
         _fail(sentence, 1)
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Prints a warning of genloss as a sentence: where in the code it arose helps nobody at a terminal."""
+    ours = filename.startswith(os.path.dirname(os.path.dirname(__file__)))
+    print(
+        f"genloss: {message}" if ours else warnings.formatwarning(message, category, filename, lineno, line),
+        file=file or sys.stderr,
+    )
 
 
 def _fail(sentence: str, code: int) -> NoReturn:

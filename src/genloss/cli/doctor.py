@@ -19,9 +19,9 @@ def doctor(json: Json = False) -> None:
 
     import torch
 
+    from genloss.data import cache_folder
     from genloss.runs.build import choose_device
     from genloss.runs.execute import train_run
-    from genloss.runs.features import cache_folder
     from genloss.runs.folder import environment
     from genloss.runs.recipes import read_recipe
 

@@ -15,7 +15,7 @@ from genloss.data.idx import load_idx
 from genloss.data.images import ImageOptions
 from genloss.errors import InputError
 
-__all__ = ["NAMED", "NamedSet", "load_named"]
+__all__ = ["NAMED", "NamedSet", "cache_folder", "load_named"]
 
 _DIGITS = tuple(str(digit) for digit in range(10))
 _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -66,7 +66,7 @@ NAMED = {
 def load_named(name: str, options: ImageOptions) -> Dataset:
     """Returns a known image set: from `$GENLOSS_DATA/<name>`, else the cache, else the `datasets` library.
 
-    The cache is `$GENLOSS_CACHE/<name>`, or `~/.cache/genloss/data/<name>`.
+    The cache is `$GENLOSS_CACHE/data/<name>`, or `~/.cache/genloss/data/<name>`.
 
     Args:
         name: a key of `NAMED`.
@@ -93,8 +93,12 @@ def load_named(name: str, options: ImageOptions) -> Dataset:
     )
 
 
+def cache_folder() -> Path:
+    """Returns where genloss looks for what was fetched or made once: `GENLOSS_CACHE`, or `~/.cache/genloss`."""
+    return Path(os.path.expanduser(os.environ.get("GENLOSS_CACHE") or "~/.cache/genloss"))
+
+
 def _places(name: str) -> list[Path]:
     """Returns the folders in which a set may lie, the first ones before the others."""
     data = os.environ.get("GENLOSS_DATA")
-    cache = os.environ.get("GENLOSS_CACHE") or "~/.cache/genloss/data"
-    return [Path(os.path.expanduser(place), name) for place in (data, cache) if place]
+    return [*([Path(os.path.expanduser(data), name)] if data else []), cache_folder() / "data" / name]

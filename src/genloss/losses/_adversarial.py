@@ -155,6 +155,8 @@ class AdversarialLoss(Loss, ABC):
 
 def _average_patches(values: Tensor) -> Tensor:
     """Returns the mean over every axis but the first."""
+    if not isinstance(values, Tensor):
+        raise ValueError(f"the loss returned {values!r}, expected a tensor of the scores' shape.")
     if values.ndim < 2:
         return values
     # One patch needs no mean, and a small model feels each kernel.

@@ -29,7 +29,9 @@ class Terms:
     statistics: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, name: str, values: Tensor, *, weight: float = 1.0) -> None:
-        """Adds `weight * mean(values)` to what is minimised."""
+        """Adds `weight * mean(values)` to what is minimised; raises ValueError where they are no tensor."""
+        if not isinstance(values, Tensor):
+            raise ValueError(f"the term {name} is {values!r}, expected a tensor with one value a sample.")
         self.parts[name] = (values.mean(), weight)
 
     def note(self, name: str, values: Tensor) -> None:

@@ -177,8 +177,9 @@ def _try_losses(state: TrainingState, recipe: Recipe, losses: Sequence[Any]) -> 
         if place is None and own and not out_of_memory(error):
             place = f"{own[0].__name__} in {inspect.getsourcefile(own[0])}, line {inspect.getsourcelines(own[0])[1]}"
         if place is not None:
+            what = said(error.__cause__ or error)
             raise InputError(
-                f"your own loss cannot be computed: {said(error)} ({place}); mend it there, with `genloss check`."
+                f"your own loss cannot be computed: {what} ({place}); mend it there, with `genloss check`."
             ) from error
         if isinstance(error, (TypeError, WorkError)):
             raise InputError(f"the losses of this recipe cannot be computed: {error.__cause__ or error}") from error

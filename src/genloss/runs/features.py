@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genloss.data import Dataset
+from genloss.data import Dataset, cache_folder
 from genloss.errors import InputError
 from genloss.training.randomness import seed_of, stream
 from genloss.training.storage import write_file
 
-__all__ = ["FeatureSpace", "cache_folder", "feature_space"]
+__all__ = ["FeatureSpace", "feature_space"]
 
 WIDTH = 64
 BATCH = 128
@@ -39,11 +38,6 @@ class FeatureSpace:
 
     name: str
     extract: Callable[[Tensor], Tensor]
-
-
-def cache_folder() -> Path:
-    """Returns where genloss keeps what it made once: `GENLOSS_CACHE`, or `~/.cache/genloss`."""
-    return Path(os.environ.get("GENLOSS_CACHE") or Path.home() / ".cache" / "genloss")
 
 
 def feature_space(name: str, dataset: Dataset) -> FeatureSpace:

@@ -39,6 +39,10 @@ def refuse_twice(overrides: Iterable[str]) -> None:
         key, _, value = (part.strip() for part in text.partition("="))
         if key in given:
             raise InputError(f"{key} is given twice, as {given[key]!r} and as {value!r}; keep one of them.")
+        if (
+            below := next((other for other in given if other.startswith(f"{key}.")), None)
+        ) and key not in NAMED_SECTIONS:
+            raise InputError(f"{below} is given before {key}={value}, which would replace it; give {key} first.")
         given[key] = value
 
 
