@@ -117,6 +117,31 @@ class BaselineOfTheBatch(OwnRisk):
         return ((costs - costs.mean()) * log_probs).mean(1)
 
 
+class GreedyOfTheBatch(OwnRisk):
+    """The baseline is the greedy cost of the batch's first target."""
+
+    def _loss(self, log_probs, costs, distinct, greedy_costs):
+        baseline = costs.mean(1, keepdim=True) if greedy_costs is None else greedy_costs[0]
+        return ((costs - baseline) * log_probs).mean(1)
+
+
+class GreedyAdded(OwnRisk):
+    """The greedy cost is added where it belongs taken off; equal costs still cancel."""
+
+    def _loss(self, log_probs, costs, distinct, greedy_costs):
+        mean = costs.mean(1, keepdim=True)
+        baseline = mean if greedy_costs is None else 2.0 * mean - greedy_costs.unsqueeze(1)
+        return ((costs - baseline) * log_probs).mean(1)
+
+
+class GradientIntoTheGreedy(OwnRisk):
+    """The baseline is not detached."""
+
+    def _loss(self, log_probs, costs, distinct, greedy_costs):
+        baseline = costs.mean(1, keepdim=True) if greedy_costs is None else greedy_costs.unsqueeze(1)
+        return ((costs - baseline) * log_probs).mean(1)
+
+
 class OwnCost(Cost):
     """How many words are in one of both alone."""
 
@@ -202,6 +227,9 @@ MISTAKES = [
     (RewardForCost(), "cheapest sequence more likely"),
     (NoBaseline(), "Equal costs"),
     (BaselineOfTheBatch(), "targets do not see each other"),
+    (GreedyOfTheBatch(), "dearer greedy sequence"),
+    (GreedyAdded(), "dearer greedy sequence"),
+    (GradientIntoTheGreedy(), "dearer greedy sequence"),
     (LengthCounts(), "masks leave out changes nothing"),
     (LogOfZero(), "attends to one alone"),
     (CosineOfZero(), "at embeddings of 0"),

@@ -220,6 +220,35 @@ def leaves_out_what_is_not_distinct(loss: RiskLoss) -> str:
 
 
 @law("risk")
+def measures_against_the_greedy_sequence(loss: RiskLoss) -> str:
+    """A dearer greedy sequence makes the samples of its own target more welcome, and takes no gradient itself."""
+    log_probs, costs = _samples()
+    greedy = costs.mean(1).requires_grad_()
+    dearer = greedy + torch.tensor([1.0, *[0.0] * (_BATCH - 1)])
+    gradients = []
+    for baseline in (greedy, dearer):
+        leaf = log_probs.clone().requires_grad_()
+        try:
+            value = loss(leaf, costs, greedy_costs=baseline)
+        except ValueError as error:
+            raise LawSkipped(f"it refuses greedy_costs: {error}") from None
+        on_samples, on_greedy = torch.autograd.grad(value.sum(), (leaf, greedy), allow_unused=True)
+        if on_greedy is not None and bool(on_greedy.any()):
+            raise LawBroken(f"the gradient in greedy_costs is {number(on_greedy)}, expected none: they are given.")
+        gradients.append(on_samples)
+    change = gradients[1] - gradients[0]
+    if not bool(change.any()):
+        raise LawSkipped("greedy_costs change no gradient: it has no such baseline.")
+    if not bool((change[0] < 0.0).all()):
+        raise LawBroken(
+            f"with the greedy sequence of the first target dearer by 1 its gradient changes by {number(change[0])}, "
+            f"expected less than 0 on every sample: the costs count against the greedy sequence's."
+        )
+    same("on the other targets that changes the gradient by", change[1:], torch.zeros_like(change[1:]))
+    return f"{number(change[0])} for a greedy sequence that is dearer by 1"
+
+
+@law("risk")
 def risk_derivative_is_right(loss: RiskLoss) -> str:
     """The derivative is that of the value, and targets do not see each other."""
     log_probs, costs = _samples()
