@@ -259,3 +259,9 @@ def test_flags_are_flags():
     for make in (lambda: MMD(estimator="biased", root="no"), lambda: Sinkhorn(debias="yes")):
         with pytest.raises(ValueError, match="expected True or False"):
             make()
+
+
+@pytest.mark.parametrize("bandwidth", [1e200, 1e-200, 1e-30])
+def test_bandwidths_that_float32_cannot_square_are_refused(bandwidth):
+    with pytest.raises(ValueError, match=r"bandwidths is \(.*\), expected each from 1e-15 to 1e\+15"):
+        MMD(bandwidths=(bandwidth,))

@@ -184,3 +184,28 @@ def test_errors_say_what_to_do():
         Sinkhorn(blur=0.0)
     with pytest.raises(ValueError, match="projections"):
         SlicedWasserstein(projections=0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+@pytest.mark.parametrize("blur", [20.0, 200.0, 2000.0])
+@pytest.mark.parametrize("p", [1, 2])
+def test_sinkhorn_keeps_its_digits_where_the_blur_is_large(scale, blur, p):
+    rng = torch.Generator().manual_seed(0)
+    x, y = torch.rand(50, 2, generator=rng).requires_grad_(), torch.rand(60, 2, generator=rng) + 0.1
+    loss = Sinkhorn(blur=blur * scale, p=p)
+    value, exact = loss(scale * x, scale * y), loss(scale * x.double(), scale * y.double())
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value.double(), exact, rtol=1e-5, atol=0.0)
+    assert value > 0.0
+    assert torch.autograd.grad(value, x)[0].isfinite().all()
+
+
+def test_exact_transport_is_exact_in_float64():
+    rng = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(5, 1, generator=rng, dtype=torch.float64) for _ in range(2))
+    torch.testing.assert_close(EarthMover()(x, y), Wasserstein1D()(x, y), rtol=1e-14, atol=0.0)
+
+
+def test_sets_of_different_sizes_are_limited_to_what_takes_seconds():
+    with pytest.raises(ValueError, match="got 512 x 513 pairs, expected at most 262144"):
+        EarthMover()(torch.zeros(512, 1), torch.zeros(513, 1))

@@ -90,3 +90,35 @@ def test_what_does_not_fit_is_a_sentence():
         DotProductAttention()(queries, keys[:, :, :2], mask)
     with pytest.raises(InputError, match="query_size"):
         BilinearAttention(0, 3)
+
+
+@pytest.mark.parametrize("attention", attentions(), ids=lambda layer: type(layer).__name__)
+def test_what_stands_in_padding_has_no_gradient(attention):
+    queries, keys = normal(2, 5, 3).requires_grad_(), normal(2, 4, 3, seed=1)
+    keys[1, 2:] = float("nan")
+    (gradient,) = torch.autograd.grad(attention(queries, keys, MASK).square().sum(), queries)
+    assert gradient.isfinite().all()
+
+
+def test_a_value_that_nobody_looks_at_counts_nothing():
+    torch.manual_seed(0)
+    state, weights, values = normal(2, 1, 3), torch.zeros(2, 1, 4).double(), normal(2, 4, 5)
+    weights[:, :, 0] = 1.0
+    values[:, 3] = float("nan")
+    assert AttentionalState(3, 5).double()(state, weights, values).isfinite().all()
+    assert GatedUpdate(3, 5).double()(state, state, weights, values).isfinite().all()
+
+
+def test_nothing_broadcasts():
+    state, weights, values = torch.zeros(2, 1, 3), torch.zeros(2, 1, 4), torch.zeros(2, 4, 5)
+    for wrong in ((state[:1], weights, values), (state, weights[:1], values), (state, weights, values[:, :3])):
+        with pytest.raises(InputError, match=r"expected \(batch, target, state\)"):
+            AttentionalState(3, 5)(*wrong)
+    with pytest.raises(InputError, match=r"the last state has shape \(3,\)"):
+        GatedUpdate(3, 5)(state[0, 0], state, weights, values)
+    mask = torch.ones(2, 4, dtype=torch.bool)
+    for attention in (BilinearAttention(3, 5), AdditiveAttention(3, 5, 2)):
+        with pytest.raises(InputError, match="queries have 3 and keys 4 features, expected 3 and 5"):
+            attention(state, torch.zeros(2, 4, 4), mask)
+    with pytest.raises(InputError, match=r"queries are torch.int64 .*expected floating"):
+        DotProductAttention()(state.long(), torch.zeros(2, 4, 3), mask)

@@ -119,3 +119,29 @@ def test_the_start_depends_on_the_global_seed_only():
 def test_refusals_say_what_is_wrong(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_half_precision_rounds_no_energy():
+    torch.manual_seed(0)
+    machine = RBM((50,), hidden=8)
+    torch.nn.init.normal_(machine.weight)
+    x = torch.bernoulli(torch.full((6, 50), 0.5))
+    exact = machine(x), machine.log_normaliser(), machine.hidden_probabilities(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = machine(x), machine.log_normaliser(), machine.hidden_probabilities(x)
+    for one, other in zip(found, exact, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.long, torch.float64, torch.float16])
+def test_units_of_another_dtype_are_named(dtype):
+    machine = RBM((3,), hidden=2)
+    with pytest.raises(InputError, match=f"visible units are {dtype} and the weights torch.float32"):
+        machine(torch.zeros(1, 3, dtype=dtype))
+    with pytest.raises(InputError, match=f"hidden units are {dtype}"):
+        machine.visible_probabilities(torch.zeros(1, 2, dtype=dtype))
+
+
+def test_a_shape_is_a_tuple():
+    with pytest.raises(InputError, match="shape is 2, expected the sizes of one sample"):
+        RBM(2, hidden=1)

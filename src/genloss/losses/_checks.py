@@ -61,12 +61,16 @@ _ABOVE_ZERO = 1e-3  # nats that a sum of many log-probabilities may reach above 
 def floating(**tensors: Tensor) -> None:
     """Raises TypeError unless every tensor is of a floating dtype."""
     for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name} is a {type(tensor).__name__}, expected a torch.Tensor.")
+        _is_tensor(name, tensor)
         if not tensor.is_floating_point():
             raise TypeError(
                 f"{name} has dtype {tensor.dtype}, expected a floating dtype; convert it with {name}.float()."
             )
+
+
+def _is_tensor(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} is a {type(value).__name__}, expected a torch.Tensor.")
 
 
 def not_empty(**tensors: Tensor) -> None:
@@ -108,6 +112,7 @@ def finite_data(**tensors: Tensor) -> None:
 def boolean(**masks: Tensor) -> None:
     """Raises TypeError unless every mask is of dtype bool."""
     for name, mask in masks.items():
+        _is_tensor(name, mask)
         if mask.dtype != torch.bool:
             raise TypeError(f"{name} has dtype {mask.dtype}, expected torch.bool; convert it with {name}.bool().")
 
@@ -115,6 +120,7 @@ def boolean(**masks: Tensor) -> None:
 def whole_numbers(**tokens: Tensor) -> None:
     """Raises TypeError unless all tokens are int64."""
     for name, tensor in tokens.items():
+        _is_tensor(name, tensor)
         if tensor.dtype != torch.long:
             raise TypeError(f"{name} have dtype {tensor.dtype}, expected torch.int64; convert them with .long().")
 
@@ -172,12 +178,15 @@ def logits_not_probabilities(**tensors: Tensor) -> None:
             node = node.next_functions[0][0]
 
 
-def rows_not_probabilities(**tensors: Tensor) -> None:
-    """Raises ValueError when the first row of a tensor without a graph, on the CPU, is a probability vector."""
+def rows_not_probabilities(mask: Tensor, **tensors: Tensor) -> None:
+    """Raises ValueError when the first row that counts of a tensor without a graph, on the CPU, is of probabilities.
+
+    The mask `(...)` says which rows of `(..., features)` count.
+    """
     for name, tensor in tensors.items():
         if tensor.requires_grad or not tensor.is_cpu or tensor.shape[-1] < 2:
             continue
-        row = tensor[(0,) * (tensor.ndim - 1)]
+        row = tensor[tuple(mask.nonzero()[0].tolist())]
         if abs(row.sum().item() - 1.0) < _ROW_SUM and row.min().item() >= 0.0:
             raise ValueError(
                 f"{name} look like probabilities: their first row lies in [{row.min().item():.4g}, "

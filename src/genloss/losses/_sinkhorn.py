@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genloss.losses._pairwise import rows_of_a_tile, squared_distances
 
-__all__ = ["Solution", "solve"]
+__all__ = ["Solution", "diameter", "solve"]
 
 _KEPT = 1 << 24  # pairs whose costs and kernel are kept; beyond, tiles of costs are computed again each time
 _SHRINK = 0.5  # factor of the blur from one stage of the epsilon scaling to the next
@@ -148,7 +148,7 @@ def solve(x: Tensor, y: Tensor | None, settings: Settings, wants: tuple[bool, bo
     costs = _Costs(x, x if y is None else y, settings.p)
     f, g = x.new_zeros(len(x)), x.new_zeros(len(costs.y))
     # A set with itself is near its solution from the start.
-    blur = settings.blur if y is None else _diameter(x, costs.y)
+    blur = settings.blur if y is None else diameter(x, costs.y)
     if not blur < torch.finfo(x.dtype).max ** (1.0 / settings.p):  # NaN, or costs that overflow: the value is NaN
         on_x, on_y = (torch.full_like(points, math.nan) for points in (x, costs.y))
         return Solution(value=f.sum() + math.nan, on_x=on_x, on_y=on_y, marginal_error=math.nan, iterations=0)
@@ -162,7 +162,8 @@ def solve(x: Tensor, y: Tensor | None, settings: Settings, wants: tuple[bool, bo
     return Solution(value=value, on_x=on_x, on_y=on_y, marginal_error=error, iterations=iterations)
 
 
-def _diameter(x: Tensor, y: Tensor) -> float:
+def diameter(x: Tensor, y: Tensor) -> float:
+    """Returns the diagonal of the box around both sets."""
     lowest, highest = torch.minimum(x.amin(0), y.amin(0)), torch.maximum(x.amax(0), y.amax(0))
     return float(torch.linalg.vector_norm(highest - lowest))
 

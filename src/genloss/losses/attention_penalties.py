@@ -209,8 +209,8 @@ class GuidedAttention(AttentionPenalty):
 
 
 def _relative_positions(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Returns each position as a share of its sentence's length."""
-    positions = torch.arange(mask.shape[1], dtype=dtype, device=mask.device)
+    """Returns each real position as a share of its sentence's length, wherever the padding stands."""
+    positions = mask.cumsum(1).to(dtype) - 1.0
     return positions / mask.sum(1, keepdim=True).clamp(min=1)
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from genloss.losses._checks import at_least_float32
+from genloss.losses._checks import at_least_float32, floating, whole_numbers
 from genloss.losses.card import Card, Loss, Reference
 from genloss.losses.sequence import check_tokens
 
@@ -38,13 +38,17 @@ class ContextLoss(Loss, ABC):
             ValueError: shapes do not fit, logits are seen to be probabilities, or (checked on the CPU only) the mask is
                 false everywhere or a token, padding too, is not in the vocabulary.
         """
+        floating(logits=logits)
+        whole_numbers(targets=targets)
         if logits.ndim != 2 or targets.ndim != 2:
             raise ValueError(
                 f"logits have shape {tuple(logits.shape)} and targets {tuple(targets.shape)}, expected "
                 f"(batch, vocabulary) and (batch, length)."
             )
         check_tokens(logits.unsqueeze(1).expand(-1, targets.shape[1], -1), targets, mask)
-        return self._loss(at_least_float32(logits), targets, mask)
+        # Of a sentence without a word that counts nothing counts, NaN neither.
+        counted = at_least_float32(logits).masked_fill(~mask.any(1, keepdim=True), 0.0)
+        return self._loss(counted, targets, mask)
 
     @abstractmethod
     def _loss(self, logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor: ...

@@ -12,7 +12,7 @@ from torch import Tensor
 from genloss.losses._checks import at_least_float32, in_vocabulary, whole_numbers
 from genloss.losses._fields import at_least
 from genloss.losses.card import Card, Loss, Reference
-from genloss.losses.sequence import blanked, check_tokens, mask_after_end
+from genloss.losses.sequence import blanked, check_sentences, mask_after_end
 
 __all__ = ["CompletionLoss", "OptimalCompletion"]
 
@@ -39,8 +39,8 @@ class CompletionLoss(Loss, ABC):
             ValueError: shapes do not fit, or (checked on the CPU only) a token is not in the vocabulary or a target has
                 no end token.
         """
-        check_tokens(sample_logits, samples, torch.ones_like(samples, dtype=torch.bool))
-        whole_numbers(targets=targets)
+        whole_numbers(samples=samples, targets=targets)
+        check_sentences(sample_logits, samples, torch.ones_like(samples, dtype=torch.bool))
         if targets.ndim != 2 or len(targets) != len(samples):
             raise ValueError(f"targets have shape {tuple(targets.shape)}, expected ({len(samples)}, length).")
         in_vocabulary(sample_logits.shape[-1], targets=targets)
@@ -105,7 +105,7 @@ class OptimalCompletion(CompletionLoss):
             raise ValueError(f"a target has no end token {self.end}, expected one in each; append it.")
         best = self._optimal(samples, targets, counts, sample_logits.shape[-1])
         said = mask_after_end(samples, self.end)
-        log_best = -best.sum(-1).log()  # of each optimal token: they are equally likely
+        log_best = -best.sum(-1).to(sample_logits.dtype).log()  # of each optimal token: they are equally likely
         log_probs = torch.where(best, blanked(sample_logits, said).log_softmax(-1), 0.0)
         divergence = log_best - log_probs.sum(-1) * log_best.exp()
         return torch.where(said, divergence, 0.0).sum(1)

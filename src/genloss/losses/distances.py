@@ -18,6 +18,7 @@ from genloss.losses.card import Card, Loss, Reference
 
 __all__ = ["MMD", "EnergyDistance", "SampleDistance", "median_bandwidth"]
 
+_LEAST_BANDWIDTH = 1e-15
 _UNDER_ROOT = 1e-8  # keeps the gradient of the root finite where both sets agree
 
 
@@ -201,6 +202,11 @@ class MMD(SampleDistance):
         one_of("kernel", self.kernel, KERNELS)
         one_of("estimator", self.estimator, ("unbiased", "biased", "linear_time"))
         each_positive(bandwidths=self.bandwidths)
+        if not all(_LEAST_BANDWIDTH <= bandwidth <= 1.0 / _LEAST_BANDWIDTH for bandwidth in self.bandwidths):
+            raise ValueError(
+                f"bandwidths is {self.bandwidths!r}, expected each from {_LEAST_BANDWIDTH:g} to "
+                f"{1.0 / _LEAST_BANDWIDTH:g}, whose squares float32 holds; rescale the data."
+            )
         true_or_false(root=self.root)
         if self.root and self.estimator != "biased":
             raise ValueError(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genloss.losses._checks import (
     at_least_float32,
+    boolean,
     floating,
     logits_not_probabilities,
     mask_counts,
@@ -109,6 +110,7 @@ class EmbeddingLoss(Loss, ABC):
         not_empty(embeddings=embeddings)
         same_shape(embeddings=embeddings, target_embeddings=target_embeddings)
         same_kind(embeddings=embeddings, target_embeddings=target_embeddings)
+        boolean(mask=mask)
         if embeddings.ndim != 3 or mask.shape != embeddings.shape[:2]:
             raise ValueError(
                 f"embeddings have shape {tuple(embeddings.shape)} and mask {tuple(mask.shape)}, expected "

@@ -10,10 +10,10 @@ from typing import ClassVar, Protocol, final
 import torch
 from torch import Tensor
 
-from genloss.losses._checks import at_least_float32, finite_data, floating, not_empty
-from genloss.losses._fields import at_least, not_negative, true_or_false
+from genloss.losses._checks import at_least_float32, finite_data, floating, not_empty, random_stream
+from genloss.losses._fields import at_least, finite_number, not_negative, true_or_false
 from genloss.losses.card import Card, Loss, Reference
-from genloss.losses.samplers import Energy, Sampler
+from genloss.losses.samplers import Energy, Sampler, energies_of
 
 __all__ = [
     "ContrastiveDivergence",
@@ -83,6 +83,7 @@ class EnergyLoss(Loss, ABC):
             ValueError: `real` is empty or (checked on the CPU only) not finite, something that the loss needs is
                 missing, or a shape is wrong.
         """
+        random_stream(rng)
         floating(real=real)
         not_empty(real=real)
         finite_data(real=real)
@@ -107,18 +108,6 @@ class EnergyLoss(Loss, ABC):
         noise: NoiseDensity | None,
         state: dict[str, Tensor],
     ) -> EnergyTerms: ...
-
-
-def energies_of(energy: Energy, x: Tensor, *condition: Tensor) -> Tensor:
-    """Returns the energies of a batch, checked to be one number a sample."""
-    values: Tensor = energy(x, *condition)
-    floating(energy=values)
-    if values.shape != x.shape[:1]:
-        raise ValueError(
-            f"the energy of a batch {tuple(x.shape)} has shape {tuple(values.shape)}, expected {tuple(x.shape[:1])}: "
-            f"one number a sample. Squeeze or sum the other axes."
-        )
-    return at_least_float32(values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +145,7 @@ class ContrastiveDivergence(EnergyLoss):
 
     card: ClassVar[Card] = Card(
         name="contrastive_divergence",
-        aliases=("cd", "pcd"),
+        aliases=("cd",),
         formula={"energy": r"E(x)-E(x^-)+\alpha(E(x)^2+E(x^-)^2)"},
         minimised_by="The energy minimises it; its samples come from its own Markov chains.",
         when="For energies and Boltzmann machines, with a sampler that mixes.",
@@ -199,6 +188,7 @@ class ContrastiveDivergence(EnergyLoss):
         at_least(1, steps=self.steps, chains=self.chains)
         true_or_false(persistent=self.persistent)
         not_negative(penalty=self.penalty)
+        finite_number(restart=self.restart)
         if not 0.0 <= self.restart <= 1.0:
             raise ValueError(f"restart is {self.restart}, expected a share in [0, 1].")
 
@@ -218,9 +208,10 @@ class ContrastiveDivergence(EnergyLoss):
         noise: NoiseDensity | None,
         state: dict[str, Tensor],
     ) -> EnergyTerms:
-        if sampler is None:
+        if not isinstance(sampler, Sampler):
             raise ValueError(
-                "ContrastiveDivergence draws the model's samples and got no sampler; pass sampler=Langevin()."
+                f"ContrastiveDivergence draws the model's samples and got {sampler!r} as its sampler; pass "
+                "sampler=Langevin()."
             )
         if self.persistent:
             fakes, state = self._go_on(energy, real, rng, sampler, state)

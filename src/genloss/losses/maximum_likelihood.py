@@ -10,7 +10,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from genloss.losses._checks import at_least_float32, floating, not_empty
+from genloss.losses._checks import at_least_float32, floating, not_empty, random_stream
 from genloss.losses._fields import at_least
 from genloss.losses._references import NNDL
 from genloss.losses.card import Card, Loss, Reference
@@ -146,6 +146,7 @@ def dequantise(x: Tensor, levels: int, rng: torch.Generator) -> Tensor:
     Source: Theis, van den Oord & Bethge 2016, section 3.1.
     """
     at_least(2, levels=levels)
+    random_stream(rng)
     if x.device.type == "cpu" and bool(((x < 0) | (x > levels - 1) | (x != x.round())).any()):
         raise ValueError(
             f"x lies in [{float(x.min()):.4g}, {float(x.max()):.4g}], expected integers from 0 to {levels - 1}; undo "

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from genloss.losses._checks import at_least_float32, finite_data, floating
-from genloss.losses._fields import at_least
+from genloss.losses._checks import at_least_float32, finite_data, floating, random_stream
+from genloss.losses._fields import at_least, not_negative
 from genloss.losses.card import Card, Reference
-from genloss.losses.energy import EnergyLoss, EnergyTerms, NoiseDensity, energies_of
-from genloss.losses.samplers import Energy, Sampler
+from genloss.losses.energy import EnergyLoss, EnergyTerms, NoiseDensity
+from genloss.losses.samplers import Energy, Sampler, energies_of
 
 __all__ = ["NoiseContrastive", "NormalNoise"]
 
@@ -150,29 +150,49 @@ class NormalNoise:
 
         Raises:
             TypeError: `real` is not floating.
-            ValueError: there are fewer than 2 samples, or (checked on the CPU only) a value is not finite.
+            ValueError: there are fewer than 2 samples, (checked on the CPU only) a value is not finite, or the floor is
+                negative or too low for a covariance that is singular.
         """
         floating(real=real)
+        not_negative(floor=floor)
         if real.ndim == 0 or len(real) < 2:
             raise ValueError(f"real has shape {tuple(real.shape)}, expected at least 2 samples to have a covariance.")
         finite_data(real=real)
         flat = at_least_float32(real.detach()).reshape(len(real), -1)
         covariance = flat.mT.cov().reshape(flat.shape[1], flat.shape[1])
-        root: Tensor = torch.linalg.cholesky(covariance + floor * torch.eye(len(covariance)).to(covariance))
+        root, wrong = torch.linalg.cholesky_ex(covariance + floor * torch.eye(len(covariance)).to(covariance))
+        if int(wrong):
+            raise ValueError(
+                f"the covariance of real {tuple(real.shape)} with floor={floor} added is singular, expected a density "
+                f"in all directions; raise the floor, to a share of the data's variance."
+            )
         return cls(mean=flat.mean(0).reshape(real.shape[1:]), root=root)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         """Draws `(n, ...)`."""
+        random_stream(rng)
         white = torch.empty(n, len(self.root), dtype=self.root.dtype, device=self.root.device).normal_(generator=rng)
         with torch.autocast(white.device.type, enabled=False):
             return self.mean + (white @ self.root.mT).reshape(n, *self.mean.shape)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Returns the log-density of `x` `(n, ...)`, `(n,)` in nats."""
-        with torch.autocast(x.device.type, enabled=False):
-            white: Tensor = torch.linalg.solve_triangular(
-                self.root, (x - self.mean).reshape(len(x), -1).mT, upper=False
+        """Returns the log-density of `x` `(n, ...)`, floating, `(n,)` in nats, float32 or better.
+
+        Raises:
+            TypeError: `x` is not floating.
+            ValueError: one sample does not have the shape of the mean.
+        """
+        floating(x=x)
+        if x.ndim == 0 or x.shape[1:] != self.mean.shape:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}, expected (n, ...) with samples of the noise's shape "
+                f"{tuple(self.mean.shape)}; reshape it (nothing broadcasts)."
             )
-            size = len(self.root)
-            log_volume = self.root.diagonal().log().sum() + 0.5 * size * math.log(2.0 * math.pi)
+        dtype = torch.promote_types(self.root.dtype, x.dtype)
+        mean, root = self.mean.to(dtype), self.root.to(dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            away = (x.to(dtype) - mean).reshape(len(x), -1).mT
+            white: Tensor = torch.linalg.solve_triangular(root, away, upper=False)
+            size = len(root)
+            log_volume = root.diagonal().log().sum() + 0.5 * size * math.log(2.0 * math.pi)
             return -0.5 * white.square().sum(0) - log_volume

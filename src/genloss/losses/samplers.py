@@ -10,8 +10,8 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from genloss.losses._checks import floating, not_empty
-from genloss.losses._fields import at_least, not_negative, positive
+from genloss.losses._checks import at_least_float32, floating, not_empty, random_stream
+from genloss.losses._fields import at_least, finite_number, not_negative, positive
 from genloss.losses.card import Card, Loss, Reference
 
 __all__ = ["BipartiteEnergy", "Energy", "Gibbs", "Langevin", "Sampler"]
@@ -34,14 +34,28 @@ class BipartiteEnergy(Protocol):
         """Draws the visible units given the hidden ones."""
 
 
-def graphed(energies: Tensor) -> Tensor:
-    """Returns the energies; raises ValueError when no gradient can reach the input."""
-    if not energies.requires_grad:
+def energies_of(energy: Energy, x: Tensor, *condition: Tensor) -> Tensor:
+    """Returns the energies of a batch, checked to be one number a sample."""
+    values: Tensor = energy(x, *condition)
+    floating(energy=values)
+    if values.shape != x.shape[:1]:
         raise ValueError(
-            "the energy has no gradient: it is constant, or detached from its input; expected a differentiable "
-            "function of x, without torch.no_grad()."
+            f"the energy of a batch {tuple(x.shape)} has shape {tuple(values.shape)}, expected {tuple(x.shape[:1])}: "
+            f"one number a sample. Squeeze or sum the other axes."
         )
-    return energies
+    return at_least_float32(values)
+
+
+def slope(energies: Tensor, x: Tensor, *, graph: bool) -> Tensor:
+    """Returns the gradient of a sum of energies in the input; raises ValueError when none can reach it."""
+    if energies.requires_grad:
+        (gradient,) = torch.autograd.grad(energies.sum(), x, create_graph=graph, allow_unused=True)
+        if gradient is not None:
+            return gradient
+    raise ValueError(
+        "the energy has no gradient: it is constant, or detached from its input; expected a differentiable function "
+        "of x, without torch.no_grad()."
+    )
 
 
 class Sampler(Loss, ABC):
@@ -59,6 +73,7 @@ class Sampler(Loss, ABC):
         floating(start=start)
         not_empty(start=start)
         at_least(0, steps=steps)
+        random_stream(rng)
         x = start.detach()
         for _ in range(steps):
             x = self.step(energy, x, rng)
@@ -141,6 +156,7 @@ class Langevin(Sampler):
             not_negative(noise=self.noise)
         if self.gradient_clip is not None:
             positive(gradient_clip=self.gradient_clip)
+        finite_number(**{name: end for name, end in (("low", self.low), ("high", self.high)) if end is not None})
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ValueError(f"low={self.low} and high={self.high}, expected low below high.")
 
@@ -148,7 +164,7 @@ class Langevin(Sampler):
         """Returns the chains after one transition, detached."""
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(graphed(energy(leaf)).sum(), leaf)
+            gradient = slope(energies_of(energy, leaf), leaf, graph=False)
         if self.gradient_clip is not None:
             gradient = gradient.clamp(-self.gradient_clip, self.gradient_clip)
         noise = torch.empty_like(x).normal_(generator=rng) * (self.step_size if self.noise is None else self.noise)
@@ -157,6 +173,7 @@ class Langevin(Sampler):
 
     def fresh(self, like: Tensor, rng: torch.Generator) -> Tensor:
         """Returns uniform noise between both bounds, standard normal noise where one is missing."""
+        random_stream(rng)
         if self.low is not None and self.high is not None:
             return torch.empty_like(like).uniform_(self.low, self.high, generator=rng)
         return torch.empty_like(like).normal_(generator=rng)
@@ -207,4 +224,5 @@ class Gibbs(Sampler):
 
     def fresh(self, like: Tensor, rng: torch.Generator) -> Tensor:
         """Returns fair coin flips."""
+        random_stream(rng)
         return torch.empty_like(like).bernoulli_(0.5, generator=rng)

@@ -10,17 +10,15 @@ from torch import Tensor
 
 from genloss.losses._fields import at_least, each_positive
 from genloss.losses.card import Card, Reference
-from genloss.losses.energy import EnergyLoss, EnergyTerms, NoiseDensity, energies_of
-from genloss.losses.samplers import Energy, Sampler, graphed
+from genloss.losses.energy import EnergyLoss, EnergyTerms, NoiseDensity
+from genloss.losses.samplers import Energy, Sampler, energies_of, slope
 
 __all__ = ["DenoisingScoreMatching", "ScoreMatching", "SlicedScoreMatching"]
 
 
 def _score(energy: Energy, x: Tensor, *condition: Tensor) -> Tensor:
     """Returns $-\\nabla E(x)$ with a graph."""
-    energies = graphed(energies_of(energy, x, *condition))
-    (gradient,) = torch.autograd.grad(energies.sum(), x, create_graph=True)
-    return -gradient
+    return -slope(energies_of(energy, x, *condition), x, graph=True)
 
 
 def _rows(x: Tensor) -> Tensor:

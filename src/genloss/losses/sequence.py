@@ -22,7 +22,7 @@ from genloss.losses._checks import (
     rows_not_probabilities,
     whole_numbers,
 )
-from genloss.losses._fields import at_least
+from genloss.losses._fields import at_least, finite_number
 from genloss.losses.card import Card, Loss, Reference
 
 __all__ = [
@@ -34,14 +34,13 @@ __all__ = [
     "sequence_log_prob",
 ]
 
-_LOWEST = -1e4  # nats; no softmax in float32 tells a smaller log-probability from it
-
 
 def check_tokens(logits: Tensor, tokens: Tensor, mask: Tensor) -> None:
     """Raises unless logits `(..., length, vocabulary)`, tokens and mask `(..., length)` fit each other."""
     floating(logits=logits)
     not_empty(logits=logits)
     whole_numbers(tokens=tokens)
+    boolean(mask=mask)
     if logits.ndim < 3 or tokens.shape != logits.shape[:-1] or mask.shape != tokens.shape:
         raise ValueError(
             f"logits have shape {tuple(logits.shape)}, tokens {tuple(tokens.shape)} and mask {tuple(mask.shape)}; "
@@ -50,7 +49,17 @@ def check_tokens(logits: Tensor, tokens: Tensor, mask: Tensor) -> None:
     mask_counts(mask=mask)
     in_vocabulary(logits.shape[-1], tokens=tokens)
     logits_not_probabilities(logits=logits)
-    rows_not_probabilities(logits=logits)
+    rows_not_probabilities(mask, logits=logits)
+
+
+def check_sentences(logits: Tensor, tokens: Tensor, mask: Tensor) -> None:
+    """Raises as `check_tokens` does, and unless the logits are `(batch, length, vocabulary)`."""
+    check_tokens(logits, tokens, mask)
+    if logits.ndim != 3:
+        raise ValueError(
+            f"logits have shape {tuple(logits.shape)}, expected (batch, length, vocabulary): one sequence for each "
+            f"value of the loss. Flatten the axes before the length."
+        )
 
 
 def mask_after_end(tokens: Tensor, end: int) -> Tensor:
@@ -138,7 +147,7 @@ def perplexity(log_prob: Tensor, mask: Tensor) -> Tensor:
     tokens = mask.sum()
     if int(tokens) == 0:
         raise ValueError("no token counts: the mask is false everywhere, expected at least one true.")
-    return (-log_prob.sum() / tokens).exp()
+    return (-at_least_float32(log_prob).sum() / tokens).exp()
 
 
 class TokenLoss(Loss, ABC):
@@ -164,7 +173,7 @@ class TokenLoss(Loss, ABC):
             ValueError: shapes do not fit, logits are seen to be probabilities, or (checked on the CPU only) the mask is
                 false everywhere or a token, padding too, is not in the vocabulary.
         """
-        check_tokens(logits, targets, mask)
+        check_sentences(logits, targets, mask)
         return self._loss(blanked(at_least_float32(logits), mask), targets, mask)
 
     @abstractmethod
@@ -225,6 +234,7 @@ class TokenCrossEntropy(TokenLoss):
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
+        finite_number(label_smoothing=self.label_smoothing)
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ValueError(f"label_smoothing is {self.label_smoothing}, expected a number in [0, 1).")
 
@@ -232,7 +242,8 @@ class TokenCrossEntropy(TokenLoss):
         log_probs = logits.log_softmax(-1)
         loss = -log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
         if self.label_smoothing > 0.0:
-            loss = torch.lerp(loss, -log_probs.mean(-1), self.label_smoothing)
+            # No lerp, which takes a difference: both may be infinite.
+            loss = (1.0 - self.label_smoothing) * loss - self.label_smoothing * log_probs.mean(-1)
         return torch.where(mask, loss, 0.0).sum(-1)
 
 
@@ -298,8 +309,9 @@ class EditInvariant(TokenLoss):
         length = targets.shape[1]
         # (batch, output position, target position): log-probability of that target token there.
         pairs = logits.log_softmax(-1).gather(-1, targets.unsqueeze(1).expand(-1, length, -1))
-        # A floor, since a weight of 0 times minus infinity would be no number.
-        pairs = torch.where(mask.unsqueeze(2) & mask.unsqueeze(1), pairs.clamp(min=_LOWEST), 0.0)
+        # A floor whose sums are finite, since a weight of 0 times minus infinity would be no number.
+        lowest = torch.finfo(pairs.dtype).min / (2 * max(self.sizes))
+        pairs = torch.where(mask.unsqueeze(2) & mask.unsqueeze(1), pairs.clamp(min=lowest), 0.0)
         # 0 with a graph, for sentences that are shorter than every size.
         total, counted = 0.0 * pairs.sum((1, 2)), logits.new_zeros(len(logits))
         for size in self.sizes:

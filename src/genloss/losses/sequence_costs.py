@@ -35,7 +35,7 @@ class Cost(Loss, ABC):
             `(n,)`, float32, not negative.
 
         Raises:
-            TypeError: tokens are tensors, which compare by identity.
+            TypeError: tokens are tensors, which compare by identity, or a sequence is a text and not its tokens.
             ValueError: there is no sequence, or the numbers of sequences differ.
             ImportError: the package that counts is missing; the message names the pip command.
         """
@@ -47,6 +47,11 @@ class Cost(Loss, ABC):
             if any(isinstance(part, Tensor) for part in (sequences, *sequences, *sequences[0])):
                 raise TypeError(
                     "the sequences are tensors, expected lists of numbers or words; pass .tolist(), or use token_costs."
+                )
+            if texts := [part for part in sequences if isinstance(part, str)]:
+                raise TypeError(
+                    f"a sequence is the text {texts[0][:40]!r}, expected its tokens; pass text.split() to compare "
+                    f"words, or list(text) to compare characters."
                 )
         count = self._counter()
         return torch.tensor([count(a, b) for a, b in zip(produced, references, strict=True)], dtype=torch.float32)
@@ -99,7 +104,11 @@ class EditDistance(Cost):
             raise ImportError(_MISSING.format("edit_distance", "rapidfuzz")) from error
 
         def count(produced: Sequence[Hashable], reference: Sequence[Hashable]) -> float:
-            distance = float(Levenshtein.distance(produced, reference))
+            # Numbered, for the package compares hashes: those of -1 and -2, or of 97 and "a", are equal to it.
+            numbers = _numbers(produced, reference)
+            distance = float(
+                Levenshtein.distance([numbers[token] for token in produced], [numbers[token] for token in reference])
+            )
             return distance / max(len(reference), 1) if self.normalised else distance
 
         return count
@@ -151,11 +160,9 @@ class BLEU(Cost):
         def count(produced: Sequence[Hashable], reference: Sequence[Hashable]) -> float:
             if not produced and not reference:
                 return 0.0
-            # Numbers stand for the tokens, which may hold spaces or print alike.
-            numbers = {token: str(number) for number, token in enumerate(dict.fromkeys((*produced, *reference)))}
-            score = metric.sentence_score(
-                " ".join(numbers[token] for token in produced), [" ".join(numbers[token] for token in reference)]
-            )
+            numbers = _numbers(produced, reference)  # for tokens may hold spaces or print alike
+            texts = [" ".join(str(numbers[token]) for token in tokens) for tokens in (produced, reference)]
+            score = metric.sentence_score(texts[0], texts[1:])
             return min(1.0, max(0.0, 1.0 - float(score.score) / 100.0))
 
         return count
@@ -207,6 +214,10 @@ class ChrF(Cost):
         return count
 
 
+def _numbers(produced: Sequence[Hashable], reference: Sequence[Hashable]) -> dict[Hashable, int]:
+    return {token: number for number, token in enumerate(dict.fromkeys((*produced, *reference)))}
+
+
 def _sacrebleu(name: str) -> Any:
     try:
         import sacrebleu.metrics
@@ -237,24 +248,30 @@ def token_costs(
 
     Raises:
         TypeError: tokens are not integers.
-        ValueError: shapes do not fit, or there is no sample.
+        ValueError: shapes do not fit, there is no sample, or a function of one's own does not return one cost for each.
 
     Example:
         >>> samples = torch.tensor([[[5, 6, 0, 9], [5, 0, 0, 0]]])
         >>> token_costs(EditDistance(), samples, torch.tensor([[5, 6, 0]]), end=0)
         tensor([[0., 1.]])
     """
+    whole_numbers(samples=samples, targets=targets)
     if samples.ndim != 3 or targets.ndim != 2 or len(samples) != len(targets):
         raise ValueError(
             f"samples have shape {tuple(samples.shape)} and targets {tuple(targets.shape)}, expected "
             f"(batch, samples, length) and (batch, length)."
         )
-    whole_numbers(samples=samples, targets=targets)
     make = words or (lambda tokens: tokens)
     cut = [make(_until(row, end)) for row in samples.flatten(0, 1).tolist()]
     references = [make(_until(row, end)) for row in targets.tolist()]
     repeated = [reference for reference in references for _ in range(samples.shape[1])]
-    return cost(cut, repeated).reshape(samples.shape[:2]).to(samples.device)
+    costs = torch.as_tensor(cost(cut, repeated), dtype=torch.float32)
+    if costs.shape != (len(cut),):
+        raise ValueError(
+            f"the cost returned shape {tuple(costs.shape)} for {len(cut)} sequences, expected ({len(cut)},): one a "
+            f"sequence."
+        )
+    return costs.reshape(samples.shape[:2]).to(samples.device)
 
 
 def _until(tokens: list[int], end: int) -> list[int]:

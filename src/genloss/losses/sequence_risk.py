@@ -104,7 +104,7 @@ def _take_cost(loss: MinimumRisk | SelfCritical) -> None:
         except KeyError as error:
             raise ValueError(f"cost is {cost!r}: {error.args[0]}") from error
         object.__setattr__(loss, "cost", cost)
-    if not callable(cost):
+    if isinstance(cost, type) or not callable(cost):
         raise ValueError(
             f"cost is {cost!r}, expected a Cost such as BLEU(), its name, or a function of produced sequences and "
             f"references that returns a tensor with one cost for each."
@@ -126,6 +126,7 @@ class _Expectation(RiskLoss):
         weights = self.alpha * log_probs
         if distinct is not None:
             weights = weights.masked_fill(~distinct, -math.inf)
+            costs = costs.masked_fill(~distinct, 0.0)
         return (weights.softmax(1) * costs).sum(1)
 
 

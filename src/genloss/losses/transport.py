@@ -12,13 +12,14 @@ from torch import Tensor
 from genloss.losses._fields import at_least, positive, true_or_false
 from genloss.losses._pairwise import with_gradient
 from genloss.losses._references import NNDL
-from genloss.losses._sinkhorn import solve
+from genloss.losses._sinkhorn import diameter, solve
 from genloss.losses.card import Card, Reference
 from genloss.losses.distances import SampleDistance
 
 __all__ = ["EarthMover", "Sinkhorn", "SinkhornSolution", "SlicedWasserstein", "Wasserstein1D"]
 
 _LARGEST = 1 << 20  # pairs that the exact solver accepts: some seconds
+_LARGEST_UNEQUAL = 1 << 18  # of sets of different sizes, which need a linear programme
 
 _PEYRE_2019 = Reference(
     authors="Peyre, Cuturi",
@@ -174,7 +175,7 @@ class EarthMover(SampleDistance):
         p: order of the cost, at least 1.
 
     Raises:
-        ValueError: a field is out of its range, or more than 1048576 pairs.
+        ValueError: a field is out of its range, or more than 1048576 pairs (262144 of sets of different sizes).
 
     Example:
         >>> EarthMover()(torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.tensor([[1.0, 3.0], [0.0, 3.0]]))
@@ -199,9 +200,10 @@ class EarthMover(SampleDistance):
         _check_order(self.p)
 
     def _distance(self, x: Tensor, y: Tensor, rng: torch.Generator | None) -> Tensor:
-        if len(x) * len(y) > _LARGEST:
+        most = _LARGEST if len(x) == len(y) else _LARGEST_UNEQUAL
+        if len(x) * len(y) > most:
             raise ValueError(
-                f"the exact solver got {len(x)} x {len(y)} pairs, expected at most {_LARGEST}; use Sinkhorn or "
+                f"the exact solver got {len(x)} x {len(y)} pairs, expected at most {most}; use Sinkhorn or "
                 f"SlicedWasserstein, or fewer samples."
             )
         with torch.no_grad():
@@ -221,7 +223,7 @@ def _optimal_plan(cost: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     n, m = cost.shape
     if n == m:
         rows, columns = linear_sum_assignment(cost.numpy())
-        return torch.from_numpy(rows), torch.from_numpy(columns), torch.full((n,), 1.0 / n)
+        return torch.from_numpy(rows), torch.from_numpy(columns), torch.full((n,), 1.0 / n, dtype=torch.float64)
     ones = torch.ones
     sums = vstack((kron(eye_array(n), ones(1, m).numpy()), kron(ones(1, n).numpy(), eye_array(m))), format="csr")
     marginals = torch.cat((ones(n).double() / n, ones(m).double() / m))
@@ -348,6 +350,8 @@ class Sinkhorn(SampleDistance):
             # Near the origin the Gram expansion of distances does not cancel.
             centre = 0.5 * (x.mean(0) + y.mean(0))
             sets = (x - centre, y - centre)
+            if self.blur > diameter(*sets):  # the value is a small difference of terms of the blur's size
+                sets = (sets[0].double(), sets[1].double())
             found = [solve(*sets, self, wants)]
             value, gradients = found[0].value, [found[0].on_x, found[0].on_y]
             for side in (0, 1) if self.debias else ():
@@ -356,7 +360,7 @@ class Sinkhorn(SampleDistance):
                 gradients[side] = gradients[side] - 0.5 * found[-1].on_x
         worst = max(solution.marginal_error for solution in found)
         return SinkhornSolution(
-            value=with_gradient(value, x, y, *gradients),
+            value=with_gradient(value.to(x.dtype), x, y, *(gradient.to(x.dtype) for gradient in gradients)),
             converged=worst <= self.tolerance,
             marginal_error=worst,
             iterations=max(solution.iterations for solution in found),

@@ -36,7 +36,7 @@ class Attention(nn.Module, ABC):
             mask: `(batch, source)`, bool, true where a position counts; where none does all weights are 0.
 
         Raises:
-            InputError: shapes do not fit, or the mask is not bool.
+            InputError: shapes do not fit, queries or keys are not floating, or the mask is not bool.
         """
         if queries.ndim != 3 or keys.ndim != 3 or len(queries) != len(keys) or mask.shape != keys.shape[:2]:
             raise InputError(
@@ -45,8 +45,11 @@ class Attention(nn.Module, ABC):
             )
         if mask.dtype != torch.bool:
             raise InputError(f"the mask has dtype {mask.dtype}, expected torch.bool; convert it with .bool().")
+        if not queries.is_floating_point() or not keys.is_floating_point():
+            raise InputError(f"queries are {queries.dtype} and keys {keys.dtype}, expected floating; use .float().")
         hidden = ~mask.unsqueeze(1)
-        scores = self._scores(queries, keys)
+        # Whatever stands in padding, NaN too, has no gradient.
+        scores = self._scores(queries, keys.masked_fill(~mask.unsqueeze(2), 0.0))
         # The lowest finite number, since a row of minus infinity alone would be NaN.
         scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
         return scores.softmax(-1).masked_fill(hidden, 0.0)
@@ -54,6 +57,15 @@ class Attention(nn.Module, ABC):
     @abstractmethod
     def _scores(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Returns how well each key fits each query, `(batch, target, source)`, unbounded."""
+
+
+def _check_features(queries: Tensor, keys: Tensor, sizes: tuple[int, int]) -> None:
+    """Raises InputError unless queries and keys have the features that a layer was made for."""
+    if (queries.shape[-1], keys.shape[-1]) != sizes:
+        raise InputError(
+            f"queries have {queries.shape[-1]} and keys {keys.shape[-1]} features, expected {sizes[0]} and {sizes[1]}, "
+            "for which the attention was made."
+        )
 
 
 class DotProductAttention(Attention):
@@ -104,6 +116,7 @@ class BilinearAttention(Attention):
         self.product = nn.Linear(query_size, key_size, bias=False)
 
     def _scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+        _check_features(queries, keys, (self.product.in_features, self.product.out_features))
         scores: Tensor = self.product(queries) @ keys.mT
         return scores
 
@@ -135,6 +148,7 @@ class AdditiveAttention(Attention):
         self.score = nn.Linear(size, 1, bias=False)
 
     def _scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+        _check_features(queries, keys, (self.query.in_features, self.key.in_features))
         scores: Tensor = self.score((self.query(queries).unsqueeze(2) + self.key(keys).unsqueeze(1)).tanh())
         return scores.squeeze(-1)
 
@@ -162,9 +176,25 @@ class AttentionalState(nn.Module):
         self.mix = nn.Linear(state_size + value_size, state_size, bias=False)
 
     def forward(self, state: Tensor, weights: Tensor, values: Tensor) -> Tensor:
-        """Returns `(batch, target, state)` of such states, weights, and values `(batch, source, value features)`."""
-        mixed: Tensor = self.mix(torch.cat((state, weights @ values), dim=-1))
+        """Returns `(batch, target, state)` of such states, weights, and values `(batch, source, value features)`.
+
+        Raises:
+            InputError: shapes do not fit.
+        """
+        mixed: Tensor = self.mix(_with_context(state, weights, values))
         return mixed.tanh()
+
+
+def _with_context(state: Tensor, weights: Tensor, values: Tensor) -> Tensor:
+    """Joins states and what they look at; a value that nobody looks at, such as padding, has no part in it."""
+    fits = state.ndim == weights.ndim == values.ndim == 3 and state.shape[:2] == weights.shape[:2]
+    if not fits or (weights.shape[0], weights.shape[2]) != values.shape[:2]:
+        raise InputError(
+            f"the state has shape {tuple(state.shape)}, weights {tuple(weights.shape)} and values "
+            f"{tuple(values.shape)}, expected (batch, target, state), (batch, target, source), (batch, source, size)."
+        )
+    unseen = (weights == 0.0).all(1)
+    return torch.cat((state, weights @ values.masked_fill(unseen.unsqueeze(2), 0.0)), dim=-1)
 
 
 class GatedUpdate(nn.Module):
@@ -192,7 +222,16 @@ class GatedUpdate(nn.Module):
         self.gate = nn.Linear(state_size + value_size, state_size)
 
     def forward(self, last_state: Tensor, state: Tensor, weights: Tensor, values: Tensor) -> Tensor:
-        """Returns the new state, `(batch, target, state)`, of the last one, the one under way, weights and values."""
-        gate: Tensor = self.gate(torch.cat((state, weights @ values), dim=-1))
+        """Returns the new state, `(batch, target, state)`, of the last one, the one under way, weights and values.
+
+        Raises:
+            InputError: shapes do not fit.
+        """
+        if last_state.shape != state.shape:
+            raise InputError(
+                f"the last state has shape {tuple(last_state.shape)} and the one under way {tuple(state.shape)}, "
+                "expected equal shapes (nothing broadcasts)."
+            )
+        gate: Tensor = self.gate(_with_context(state, weights, values))
         new: Tensor = last_state * (1.0 - gate.sigmoid()) + self.attentional(state, weights, values)
         return new

@@ -120,8 +120,9 @@ def check_size(**sizes: int) -> None:
 
 def check_shape(shape: tuple[int, ...]) -> None:
     """Raises InputError unless the shape has at least one axis and no empty one."""
-    if not shape or any(size < 1 for size in shape):
-        raise InputError(f"shape is {tuple(shape)}, expected the sizes of one sample, each at least 1, such as (2,).")
+    sizes = isinstance(shape, (tuple, list)) and all(isinstance(size, int) and size > 0 for size in shape)
+    if not sizes or not shape:
+        raise InputError(f"shape is {shape!r}, expected the sizes of one sample, each at least 1, such as (2,).")
 
 
 def check_generator(noise_dim: int, shape: tuple[int, ...], values: int, bounded: bool) -> None:

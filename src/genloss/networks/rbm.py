@@ -33,7 +33,7 @@ class RBM(nn.Module):
         hidden: number of hidden units, at least 1.
 
     Raises:
-        InputError: a size below 1; in a call, samples or hidden units of another shape.
+        InputError: a size below 1; in a call, samples or hidden units of another shape or dtype than the weights.
 
     Example:
         >>> machine = RBM((2, 2), hidden=3)
@@ -73,18 +73,22 @@ class RBM(nn.Module):
         self._check_hidden(hidden)
         if len(flat) != len(hidden):
             raise InputError(f"there are {len(flat)} visible and {len(hidden)} hidden states, expected as many.")
-        on_hidden = ((flat @ self.weight + self.hidden_bias) * hidden).sum(1)
-        joint: Tensor = -(flat @ self.visible_bias) - on_hidden
+        with _exact(flat):
+            on_hidden = ((flat @ self.weight + self.hidden_bias) * hidden).sum(1)
+            joint: Tensor = -(flat @ self.visible_bias) - on_hidden
         return joint
 
     def hidden_probabilities(self, visible: Tensor) -> Tensor:
         r"""Returns $p(h_j=1|v)=\sigma(c_j+W_j^\top v)$, `(batch, hidden)`."""
-        return (self._flat(visible) @ self.weight + self.hidden_bias).sigmoid()
+        flat = self._flat(visible)
+        with _exact(flat):
+            return (flat @ self.weight + self.hidden_bias).sigmoid()
 
     def visible_probabilities(self, hidden: Tensor) -> Tensor:
         r"""Returns $p(v_i=1|h)=\sigma(b_i+W_ih)$, `(batch, *shape)`."""
         self._check_hidden(hidden)
-        return (hidden @ self.weight.mT + self.visible_bias).sigmoid().reshape(len(hidden), *self.shape)
+        with _exact(hidden):
+            return (hidden @ self.weight.mT + self.visible_bias).sigmoid().reshape(len(hidden), *self.shape)
 
     def sample_hidden(self, visible: Tensor, rng: torch.Generator) -> Tensor:
         """Draws the hidden units given the visible ones, `(batch, hidden)`."""
@@ -132,14 +136,29 @@ class RBM(nn.Module):
                 f"visible units have shape {tuple(visible.shape)}, expected (batch, "
                 f"{', '.join(map(str, self.shape))}); make the machine with the shape of the data."
             )
+        self._check_dtype("visible", visible)
         return visible.flatten(1)
 
     def _check_hidden(self, hidden: Tensor) -> None:
         units = len(self.hidden_bias)
         if hidden.ndim != 2 or hidden.shape[1] != units:
             raise InputError(f"hidden units have shape {tuple(hidden.shape)}, expected (batch, {units}).")
+        self._check_dtype("hidden", hidden)
+
+    def _check_dtype(self, name: str, units: Tensor) -> None:
+        if units.dtype != self.weight.dtype:
+            raise InputError(
+                f"{name} units are {units.dtype} and the weights {self.weight.dtype}, expected one dtype; convert one "
+                "with .to(...)."
+            )
 
 
 def _free_energy(states: Tensor, bias: Tensor, weight: Tensor, other_bias: Tensor) -> Tensor:
     """Returns the energy of one layer's states `(n, units)` with the other layer summed out, `(n,)`."""
-    return -(states @ bias) - softplus(states @ weight + other_bias).sum(1)
+    with _exact(states):
+        return -(states @ bias) - softplus(states @ weight + other_bias).sum(1)
+
+
+def _exact(states: Tensor) -> torch.autocast:
+    """Returns the context in which sums keep their digits: half precision would round energies and the normaliser."""
+    return torch.autocast(states.device.type, enabled=False)
