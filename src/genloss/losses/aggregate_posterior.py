@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from genloss.losses._checks import not_empty
+from genloss.losses._checks import floating, not_empty, random_stream
 from genloss.losses._fields import at_least, finite_number, not_negative
 from genloss.losses.card import Card, Reference
 from genloss.losses.distances import MMD, SampleDistance
@@ -97,7 +97,7 @@ class BetaTCVAE(VariationalLoss):
     ) -> VariationalTerms:
         weights = _stratified_log_weights(z, self.dataset_size)
         # Every latent under every posterior of the batch: (samples, batch, batch, dim).
-        pairs = posterior.log_prob_terms(z.unsqueeze(2))
+        pairs = posterior.log_prob_terms(z.unsqueeze(2).expand(-1, -1, z.shape[1], -1))
         log_joint = (pairs.sum(-1) + weights).logsumexp(2)
         log_marginals = (pairs + weights.unsqueeze(-1)).logsumexp(2).sum(-1)
         parts = {
@@ -319,6 +319,7 @@ def permuted_latents(z: Tensor, rng: torch.Generator) -> Tensor:
         `(batch, latent)`; in every dimension the values of `z`, in another order.
 
     Raises:
+        TypeError: `z` is not floating, or `rng` is no generator.
         ValueError: another number of axes, or an empty batch.
 
     Example:
@@ -329,7 +330,9 @@ def permuted_latents(z: Tensor, rng: torch.Generator) -> Tensor:
 
     Source: Kim & Mnih 2018, algorithm 1.
     """
+    floating(z=z)
     not_empty(z=z)
+    random_stream(rng)
     if z.ndim != 2:
         raise ValueError(f"z has shape {tuple(z.shape)}, expected (batch, latent); take one draw of each data point.")
     order = torch.rand(z.shape, generator=rng, device=z.device).argsort(0)

@@ -80,6 +80,8 @@ class IWAE(VariationalLoss):
         },
     )
 
+    differentiates_latents: ClassVar[bool] = True
+
     samples: int = 5
     gradient: Literal["standard", "path", "doubly_reparameterised"] = "standard"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -62,9 +64,15 @@ def kl_diagonal_normal_terms(
     if prior_log_variance is not None:
         log_ratio = log_ratio - tensors["prior_log_variance"]
         # Scaled before it is squared: a prior that is very narrow would make 0 times infinity.
-        offset = offset * (-0.5 * tensors["prior_log_variance"]).exp()
+        offset = offset * inverse_deviation(tensors["prior_log_variance"])
     # expm1(t) - t keeps its digits near t = 0, where exp(t) - 1 - t cancels.
     return 0.5 * (torch.expm1(log_ratio) - log_ratio + offset.square())
+
+
+def inverse_deviation(log_variance: Tensor) -> Tensor:
+    r"""Returns $1/\sigma$, finite for the narrowest distribution too: an offset of 0 times infinity would be NaN."""
+    largest = math.log(torch.finfo(log_variance.dtype).max) - 1.0
+    return (-0.5 * log_variance.clamp(min=-2.0 * largest)).exp()
 
 
 def kl_normal(mean: Tensor, covariance: Tensor, prior_mean: Tensor, prior_covariance: Tensor) -> Tensor:
@@ -83,7 +91,7 @@ def kl_normal(mean: Tensor, covariance: Tensor, prior_mean: Tensor, prior_covari
 
     Raises:
         TypeError: a tensor is not floating, or dtypes or devices differ (half precision counts as float32).
-        ValueError: shapes do not fit, or a covariance is not positive definite.
+        ValueError: a tensor is empty, shapes do not fit, or a covariance is not positive definite.
 
     Example:
         >>> eye = torch.eye(2)
@@ -93,6 +101,7 @@ def kl_normal(mean: Tensor, covariance: Tensor, prior_mean: Tensor, prior_covari
     Source: Qiu 2020, equation 13.25.
     """
     floating(mean=mean, covariance=covariance, prior_mean=prior_mean, prior_covariance=prior_covariance)
+    not_empty(mean=mean, covariance=covariance)
     same_shape(mean=mean, prior_mean=prior_mean)
     same_shape(covariance=covariance, prior_covariance=prior_covariance)
     if covariance.shape != (*mean.shape, mean.shape[-1]):

@@ -15,7 +15,7 @@ from genloss.losses._checks import at_least_float32, floating, not_empty, random
 from genloss.losses._fields import at_least, not_negative, one_of
 from genloss.losses._references import NNDL
 from genloss.losses.card import Card, Loss, Reference
-from genloss.losses.normal_divergences import kl_diagonal_normal_terms
+from genloss.losses.normal_divergences import inverse_deviation, kl_diagonal_normal_terms
 
 __all__ = ["ELBO", "DiagonalNormal", "FreeBits", "VariationalLoss", "VariationalTerms"]
 
@@ -74,13 +74,25 @@ class DiagonalNormal:
         return mean + (0.5 * log_variance).exp() * noise
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Returns the log-density of `z` `(..., batch, dim)`, summed over dimensions, `(..., batch)` in nats."""
+        """Returns the log-density of `z` `(..., batch, dim)`, summed over dimensions, `(..., batch)` in nats.
+
+        Raises:
+            TypeError: `z` is not floating, or of another dtype or device (half precision counts as float32).
+            ValueError: its last two axes are not those of the mean.
+        """
         return self.log_prob_terms(z).sum(-1)
 
     def log_prob_terms(self, z: Tensor) -> Tensor:
-        """Returns the log-density of every dimension, `(..., batch, dim)` in nats."""
-        mean, log_variance = at_least_float32(self.mean), at_least_float32(self.log_variance)
-        scaled = (z - mean) * (-0.5 * log_variance).exp()
+        """Returns the log-density of every dimension, `(..., batch, dim)` in nats; raises as `log_prob`."""
+        floating(z=z)
+        if z.shape[-self.mean.ndim :] != self.mean.shape:
+            raise ValueError(
+                f"z has shape {tuple(z.shape)}, expected (..., {', '.join(map(str, self.mean.shape))}) as the mean; "
+                "reshape or expand it (nothing broadcasts)."
+            )
+        z, mean, log_variance = (at_least_float32(tensor) for tensor in (z, self.mean, self.log_variance))
+        same_kind(z=z, mean=mean)
+        scaled = (z - mean) * inverse_deviation(log_variance)
         return -0.5 * (scaled.square() + log_variance + math.log(2.0 * math.pi))
 
     def kl(self, other: DiagonalNormal) -> Tensor:
@@ -94,15 +106,23 @@ class DiagonalNormal:
     def kl_gradient_norm(self, other: DiagonalNormal) -> Tensor:
         r"""Returns $\lVert\partial KL/\partial(\mu,\log\sigma^2)\rVert_2$, `(batch,)`; 0 where both agree."""
         same_shape(mean=self.mean, other_mean=other.mean)
-        mean, log_variance = at_least_float32(self.mean), at_least_float32(self.log_variance)
-        on_mean = (mean - other.mean) * (-at_least_float32(other.log_variance)).exp()
-        on_log_variance = 0.5 * torch.expm1(log_variance - other.log_variance)
+        own, other = _in_float32(self), _in_float32(other)
+        same_kind(mean=own.mean, other_mean=other.mean)
+        inverse = inverse_deviation(other.log_variance)
+        on_mean = (own.mean - other.mean) * inverse * inverse
+        on_log_variance = 0.5 * torch.expm1(own.log_variance - other.log_variance)
         norm: Tensor = torch.linalg.vector_norm(torch.cat((on_mean, on_log_variance), dim=-1), dim=-1)
         return norm
 
     def detach(self) -> DiagonalNormal:
         """Returns the same distribution without gradient to its parameters."""
         return DiagonalNormal(mean=self.mean.detach(), log_variance=self.log_variance.detach())
+
+
+def _in_float32(normal: DiagonalNormal) -> DiagonalNormal:
+    """Returns a distribution of half precision in float32, and every other one itself."""
+    mean = at_least_float32(normal.mean)
+    return normal if mean is normal.mean else DiagonalNormal(mean=mean, log_variance=normal.log_variance.float())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,10 +144,15 @@ class VariationalLoss(Loss, ABC):
     """A loss on a posterior q(z|x), a prior p(z) and the decoder's log p(x|z) at samples of the posterior.
 
     What is minimised (`surrogate`) and what is reported (`bound`) are kept apart: the first may carry weights or exist
-    for its gradient alone. A subclass writes `_terms`.
+    for its gradient alone. A subclass writes `_terms`, which gets everything in float32 or better.
+
+    Class attributes:
+        differentiates_latents: `_terms` takes a gradient in `z` and therefore gets the caller's own tensor, also in
+            half precision: the decoder's path does not pass through a copy of it.
     """
 
     family: ClassVar[str] = "variational"
+    differentiates_latents: ClassVar[bool] = False
     samples: int
 
     @property
@@ -171,10 +196,10 @@ class VariationalLoss(Loss, ABC):
                 f"log_likelihood has shape {tuple(log_likelihood.shape)}, expected {tuple(z.shape[:-1])} to fit z "
                 f"{tuple(z.shape)}; sum it over the data axes, not over samples or batch."
             )
-        z, log_likelihood = at_least_float32(z), at_least_float32(log_likelihood)
-        means = {"posterior": at_least_float32(posterior.mean), "prior": at_least_float32(prior.mean)}
-        same_kind(**means, z=z, log_likelihood=log_likelihood)
-        return self._terms(posterior, prior, z, log_likelihood, rng)
+        posterior, prior = _in_float32(posterior), _in_float32(prior)
+        lifted, log_likelihood = at_least_float32(z), at_least_float32(log_likelihood)
+        same_kind(posterior=posterior.mean, prior=prior.mean, z=lifted, log_likelihood=log_likelihood)
+        return self._terms(posterior, prior, z if self.differentiates_latents else lifted, log_likelihood, rng)
 
     @abstractmethod
     def _terms(
