@@ -62,3 +62,13 @@ def test_bandwidths_of_a_large_set_depend_on_the_generator_alone():
 def test_bad_bandwidths_are_refused(bandwidths):
     with pytest.raises(InputError, match="mmd2 cannot use these bandwidths"):
         mmd2(normal(5, 2, 1), normal(5, 2, 2), bandwidths, "values")
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e8])
+@pytest.mark.parametrize("together", [True, False])
+def test_far_from_the_origin_and_from_each_other_no_digit_is_lost(offset, together):
+    rng = torch.Generator().manual_seed(0)
+    fake, real = (torch.randn(n, 2, generator=rng, dtype=torch.float64) for n in (300, 520))
+    far = mmd2(fake + offset, real + (offset if together else 0.0), (1.0,), "values").value
+    near = mmd2(fake, real + (0.0 if together else 1e3), (1.0,), "values").value
+    assert far == pytest.approx(near, rel=1e-6, abs=1e-9)

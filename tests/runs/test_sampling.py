@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import safetensors.torch
 
@@ -59,3 +60,22 @@ def test_a_picture_of_spoilt_weights_is_not_drawn(tmp_path):
     with pytest.raises(WorkError, match=r"not finite.*--checkpoint"):
         sample_run(run, 4, tmp_path / "out.png", which="last")
     assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize("ending", [".csv", ".npz"])
+def test_a_column_keeps_its_spread_however_far_from_zero(tmp_path, ending):
+    values = np.random.default_rng(0).normal(size=(200, 3)) * [50.0, 1e-4, 1e40] + [1.7e9, 52.5, 5e44]
+    np.save(tmp_path / "table.npy", values)
+    changes = [change for change in TINY_RUN if change != "data=digits"]
+    changes += [f"data.path={tmp_path / 'table.npy'}", f"runs_dir={tmp_path}"]
+    run = train_run(read_recipe("ring_gan", changes)[0]).folder
+    path = sample_run(run, 500, tmp_path / f"samples{ending}")
+    if ending == ".npz":
+        found = np.load(path)["samples"]
+    else:
+        rows = [line for line in path.read_text().splitlines() if line[0] not in '#"']
+        found = np.loadtxt(rows, delimiter=",")
+    standard = (found - values.mean(0)) / values.std(0)
+    assert np.isfinite(standard).all()
+    for column in standard.T:
+        assert len(np.unique(column.round(5))) > 100

@@ -106,13 +106,13 @@ class Standardisation:
 
     Args:
         columns: names, in the order of the values.
-        mean: `(columns,)`, subtracted.
-        scale: `(columns,)`, divided by; 1 for a constant column.
+        mean: `(columns,)`, float64, subtracted.
+        scale: `(columns,)`, float64, divided by; 1 for a constant column.
 
     Example:
         >>> import torch
         >>> Standardisation(("a",), torch.tensor([3.0]), torch.tensor([2.0])).invert(torch.tensor([[0.5]]))
-        tensor([[4.]])
+        tensor([[4.]], dtype=torch.float64)
     """
 
     columns: tuple[str, ...]
@@ -120,8 +120,11 @@ class Standardisation:
     scale: Tensor
 
     def invert(self, x: Tensor) -> Tensor:
-        """Returns standardised values `(batch, columns)` in the units of the file."""
-        return x * self.scale.to(x) + self.mean.to(x)
+        """Returns standardised values `(batch, columns)` in the units of the file, in float64.
+
+        Float32 would lose the spread of a column that is small beside its mean, such as a time in seconds.
+        """
+        return x.double() * self.scale.double().to(x.device) + self.mean.double().to(x.device)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

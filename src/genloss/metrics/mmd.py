@@ -75,18 +75,20 @@ def _unbiased(x: Tensor, y: Tensor, kernel: PairFunction) -> float:
     """Sums the kernel over pairs of blocks, so that few samples at a time are copied to float64."""
     n, m = len(x), len(y)
     x_blocks, y_blocks = x.split(_BLOCK), y.split(_BLOCK)
-    centre = 0.5 * (x_blocks[0].double().mean(0) + y_blocks[0].double().mean(0))  # a point among them
+    # A point among each set: far from the origin the Gram expansion of distances cancels.
+    at_x, at_y = x_blocks[0].double().mean(0), y_blocks[0].double().mean(0)
 
-    def total(part: Tensor, others: Sequence[Tensor]) -> Tensor:
+    def total(part: Tensor, others: Sequence[Tensor], centre: Tensor) -> Tensor:
         near = part - centre
         return sum((pair_sum(near, other - centre, kernel) for other in others), start=centre.new_zeros(()))
 
-    def within(blocks: Sequence[Tensor]) -> Tensor:
+    def within(blocks: Sequence[Tensor], centre: Tensor) -> Tensor:
         own = sum((pair_sum(part - centre, None, kernel) for part in blocks), start=centre.new_zeros(()))
-        return own + 2.0 * sum(total(part, blocks[place + 1 :]) for place, part in enumerate(blocks))
+        return own + 2.0 * sum(total(part, blocks[place + 1 :], centre) for place, part in enumerate(blocks))
 
-    between = sum(total(part, y_blocks) for part in x_blocks)
-    return float(within(x_blocks) / (n * (n - 1)) + within(y_blocks) / (m * (m - 1)) - 2.0 * between / (n * m))
+    between = sum(total(part, y_blocks, 0.5 * (at_x + at_y)) for part in x_blocks)
+    alone = within(x_blocks, at_x) / (n * (n - 1)) + within(y_blocks, at_y) / (m * (m - 1))
+    return float(alone - 2.0 * between / (n * m))
 
 
 def fixed_bandwidths(real: Tensor, rng: torch.Generator) -> tuple[float, ...]:

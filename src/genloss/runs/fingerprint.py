@@ -53,6 +53,7 @@ def outline(marks: dict[str, Any]) -> Dataset | None:
         return None
     row = torch.zeros(1, *marks["shape"], dtype=torch.uint8 if marks["kind"] == "image" else torch.float32)
     units = marks["units"]
+    moments = () if units is None else [torch.tensor(units[name], dtype=torch.float64) for name in ("mean", "scale")]
     return Dataset(
         name=marks["name"],
         kind=marks["kind"],
@@ -61,9 +62,7 @@ def outline(marks: dict[str, Any]) -> Dataset | None:
         value_range=None if marks["value_range"] is None else tuple(marks["value_range"]),
         class_names=tuple(marks["classes"]),
         binarise=marks["binarise"],
-        standardisation=None
-        if units is None
-        else Standardisation(tuple(marks["columns"]), torch.tensor(units["mean"]), torch.tensor(units["scale"])),
+        standardisation=Standardisation(tuple(marks["columns"]), *moments) if moments else None,
     )
 
 

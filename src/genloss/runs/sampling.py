@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from genloss.data import Standardisation
 from genloss.errors import InputError, WorkError
 from genloss.metrics import MetricValue
 from genloss.runs.build import Built, build
@@ -109,6 +110,14 @@ def _original_units(x: Tensor, built: Built) -> Tensor:
     return x.cpu() if scale is None else scale.invert(x.cpu())
 
 
+def _digits(scale: Standardisation | None, columns: int) -> list[int]:
+    """Returns how many digits of each column float32 holds: those of its spread, and those of its mean before them."""
+    if scale is None:
+        return [7] * columns
+    before = (scale.mean.abs() / scale.scale).clamp(min=1.0).log10().ceil()
+    return (7 + before).clamp(max=17).int().tolist()
+
+
 def _arrays(x: Tensor, suffix: str, marks: dict[str, str], built: Built) -> bytes:
     buffer = io.BytesIO()
     if suffix == ".npz":
@@ -123,5 +132,5 @@ def _arrays(x: Tensor, suffix: str, marks: dict[str, str], built: Built) -> byte
     text.write("".join(f"# {line}\n" for line in comments))
     # Quoted, a name may hold a comma, a line's end or begin with the '#' of a comment.
     csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(names)
-    np.savetxt(text, flat, delimiter=",", fmt="%.7g")
+    np.savetxt(text, flat, delimiter=",", fmt=[f"%.{digits}g" for digits in _digits(scale, flat.shape[1])])
     return text.getvalue().encode()
