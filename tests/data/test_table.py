@@ -215,6 +215,9 @@ def test_npz_needs_one_table(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", one=np.zeros((4, 2)), two=np.zeros((4, 2)))
     with pytest.raises(InputError, match=r"holds one \(4, 2\), two \(4, 2\); expected one array"):
         load_data(tmp_path / "a.npz")
+    np.savez(tmp_path / "none.npz")
+    with pytest.raises(InputError, match="holds no array; expected one array"):
+        load_data(tmp_path / "none.npz")
     np.savez(tmp_path / "b.npz", x=np.zeros((4, 2)), labels=np.zeros(3))
     with pytest.raises(InputError, match="4 rows, but labels of float64"):
         load_data(tmp_path / "b.npz")

@@ -131,7 +131,7 @@ def test_a_wrong_recipe_is_one_sentence_and_leaves_nothing(tmp_path, recipe, ove
 def test_another_family_takes_its_own_defaults_and_says_so():
     recipe, notes = read_recipe("digits_gan", ["model=vae", "penalties=[]"])
     assert recipe.loss is None
-    assert "do not apply" in notes[0]
+    assert "its defaults take the place of the recipe's loss" in notes[0]
     recipe, _ = read_recipe("digits_gan", ["model=mmd"])
     built = build(recipe)
     assert isinstance(built.state.model.loss, MMD)

@@ -80,7 +80,7 @@ def _read_arrays(path: Path) -> Table:
     if len(tables) != 1 or len(label_names) > 1:
         found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise InputError(
-            f"{str(path)!r} holds {found}; expected one array (rows, columns) and at most one of labels (rows,) "
+            f"{str(path)!r} holds {found or "no array"}; expected one array (rows, columns) and at most one of labels (rows,) "
             f"named {', '.join(_LABEL_ARRAYS)}."
         )
     return _from_array(arrays[tables[0]], arrays[label_names[0]] if label_names else None, path)

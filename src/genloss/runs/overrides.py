@@ -118,7 +118,7 @@ def _leave_family(tree: dict[str, Any], old: dict[str, Any], model: str) -> list
         tree["evaluation"] = {key: value for key, value in evaluation.items() if key != "metric"}
     if not dropped:
         return []
-    return [f"model={model} is another family: the recipe's {', '.join(dropped)} do not apply; its defaults hold."]
+    return [f"model={model} is another family: its defaults take the place of the recipe's {', '.join(dropped)}."]
 
 
 def split_outside_brackets(text: str, separator: str) -> list[str]:
