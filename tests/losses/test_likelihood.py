@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from torch import distributions as reference
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid, softplus
 
 from genloss.losses import Bernoulli, Categorical, DiscretisedLogisticMixture, Gaussian, Laplace, catalogue
 
@@ -94,6 +94,20 @@ def test_bernoulli_equals_torch_and_keeps_its_gradient_far_out():
     assert Bernoulli().log_prob(torch.ones(1, 1), torch.full((1, 1), -1e4)).item() == -1e4
 
 
+@pytest.mark.parametrize("x", [0.0, 1.0, 0.5, 0.01, 0.99])
+@pytest.mark.parametrize("logit", [12.0, -12.0, 0.0, 5.0, -5.0, 80.0, -80.0])
+def test_bernoulli_keeps_its_digits_where_a_logit_is_sure(x, logit):
+    found, exact = (
+        torch.full((1, 784), logit, dtype=dtype, requires_grad=True) for dtype in (torch.float32, torch.float64)
+    )
+    value = Bernoulli().log_prob(torch.full((1, 784), x), found)
+    data = torch.tensor(x).double()  # as float32 has it
+    expected = (data * logsigmoid(exact) + (1.0 - data) * logsigmoid(-exact)).sum(1)
+    torch.testing.assert_close(value, expected.float(), rtol=2e-5, atol=0.0)
+    gradients = (torch.autograd.grad(v.sum(), at)[0].double() for v, at in ((value, found), (expected, exact)))
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize(("ours", "theirs"), [(Gaussian, reference.Normal), (Laplace, reference.Laplace)])
 def test_location_scale_densities_equal_torch(ours, theirs):
     x, location, s = normal(4, 3), normal(4, 3, seed=1), 0.3 * normal(4, 3, seed=2)
@@ -110,7 +124,7 @@ def test_location_scale_densities_equal_torch(ours, theirs):
 
 def test_a_learned_scale_starts_at_scale_and_stops_at_its_floor():
     density = Gaussian(variance="predicted", scale=0.5, minimum_scale=1e-3)
-    assert density.log_scale(torch.tensor(0.0)).exp().item() == pytest.approx(0.5, rel=5e-3)
+    assert density.log_scale(torch.tensor(0.0)).exp().item() == pytest.approx(0.5 + 1e-3)
     floor = density.log_scale(torch.tensor(-1e4)).exp().item()
     assert floor == pytest.approx(1e-3, rel=1e-5)
     perfect = torch.tensor([[[0.0, -1e4]]])
@@ -191,6 +205,23 @@ def test_half_precision_is_computed_in_float32():
     torch.testing.assert_close(value, -4.0 * softplus(logits[0, :1].float()))
 
 
+@pytest.mark.parametrize("density", [density for density, _ in ROWS], ids=repr)
+def test_samples_are_drawn_from_a_generator(density):
+    with pytest.raises(TypeError, match=r"rng is None, expected a torch\.Generator"):
+        density.sample(parameters_for(density, 4, 3), None)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_levels_that_float32_rounds_are_on_their_grid(low, high, dtype):
+    exact = torch.arange(65536, dtype=torch.float64) / 65535 * (high - low) + low
+    x = exact.float().to(dtype).unsqueeze(1)
+    density = DiscretisedLogisticMixture(levels=65536, components=1, low=low, high=high)
+    assert density.log_prob(x, torch.zeros(65536, 1, 3, dtype=dtype)).isfinite().all()
+    with pytest.raises(ValueError, match="off the grid"):
+        density.log_prob(x[:5] + 0.1 * density.step, torch.zeros(5, 1, 3, dtype=dtype))
+
+
 def test_errors_say_what_to_do():
     with pytest.raises(ValueError, match=r"rescale the data, for \[-1, 1\] by"):
         Bernoulli().log_prob(torch.full((1, 2), -1.0), torch.zeros(1, 2))
@@ -213,6 +244,8 @@ def test_errors_say_what_to_do():
         lambda: Gaussian(minimum_scale=-1.0),
         lambda: Categorical(levels=1),
         lambda: Categorical(low=1.0, high=0.0),
+        lambda: Categorical(low="a"),
+        lambda: Categorical(high=None),
         lambda: DiscretisedLogisticMixture(components=0),
         lambda: DiscretisedLogisticMixture(minimum_scale=0.0),
     ):

@@ -239,6 +239,9 @@ def test_errors_say_what_to_do():
     ):
         with pytest.raises(ValueError, match="expected"):
             wrong()
+    for loss, divergence in ((InfoVAE, "mmd"), (WAE, None), (WAE, MMD)):
+        with pytest.raises(TypeError, match=r"divergence is .*, expected a SampleDistance; pass an instance"):
+            loss(divergence=divergence)
     with pytest.raises(ValueError, match="shapes differ"):
         DiagonalNormal(mean=torch.zeros(2, 3), log_variance=torch.zeros(2, 2))
     with pytest.raises(TypeError, match="floating"):

@@ -143,6 +143,13 @@ class _AggregateMatching(VariationalLoss):
     divergence: SampleDistance = _LATENT_MMD
     samples: int = 1
 
+    def __post_init__(self) -> None:
+        at_least(1, samples=self.samples)
+        if not isinstance(self.divergence, SampleDistance):
+            raise TypeError(
+                f"divergence is {self.divergence!r}, expected a SampleDistance; pass an instance, such as MMD()."
+            )
+
     @abstractmethod
     def _weights(self) -> tuple[float, float]:
         """Returns the weights of the KL term and of the aggregate divergence."""
@@ -188,6 +195,7 @@ class InfoVAE(_AggregateMatching):
         samples: number of latents per data point; the first one enters the distance.
 
     Raises:
+        TypeError: `divergence` is no `SampleDistance`.
         ValueError: a field is out of its range, or no `rng`.
 
     Example:
@@ -225,7 +233,7 @@ class InfoVAE(_AggregateMatching):
     scale: float = 1000.0
 
     def __post_init__(self) -> None:
-        at_least(1, samples=self.samples)
+        super().__post_init__()
         finite_number(information=self.information, scale=self.scale)
         if self.information > 1.0:
             raise ValueError(f"information is {self.information}, expected a finite number of at most 1.")
@@ -256,6 +264,7 @@ class WAE(_AggregateMatching):
         samples: number of latents per data point; the first one enters the distance.
 
     Raises:
+        TypeError: `divergence` is no `SampleDistance`.
         ValueError: a field is out of its range, or no `rng`.
 
     Example:
@@ -297,7 +306,7 @@ class WAE(_AggregateMatching):
     scale: float = 10.0
 
     def __post_init__(self) -> None:
-        at_least(1, samples=self.samples)
+        super().__post_init__()
         not_negative(scale=self.scale)
 
     def _weights(self) -> tuple[float, float]:

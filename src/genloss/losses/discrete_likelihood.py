@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from genloss.losses._fields import at_least, positive
+from genloss.losses._fields import at_least, finite_number, positive
 from genloss.losses.card import Card, Reference
 from genloss.losses.likelihood import Likelihood, soft_floor
 
 __all__ = ["Categorical", "DiscretisedLogisticMixture"]
 
-_OFF_GRID = 1e-3  # of a step: what float32 arithmetic on 8-bit data leaves
+_OFF_GRID = 1e-3  # of a step, where rounding is finer
+_ROUNDINGS = 4  # of the largest level to float32: what arithmetic on the data leaves of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,8 @@ class _Grid(Likelihood):
 
     def __post_init__(self) -> None:
         at_least(2, levels=self.levels)
-        if not -math.inf < self.low < self.high < math.inf:
+        finite_number(low=self.low, high=self.high)
+        if not self.low < self.high:
             raise ValueError(f"low={self.low} and high={self.high}, expected finite numbers with low below high.")
 
     @property
@@ -44,7 +46,10 @@ class _Grid(Likelihood):
     def _check_support(self, x: Tensor) -> None:
         index = (x.detach().double() - self.low) / self.step
         off = (index - index.round()).abs().max().item()
-        if not (off <= _OFF_GRID and index.min() >= -_OFF_GRID and index.max() <= self.levels - 1 + _OFF_GRID):
+        # Data in float64 may have been in float32 before. Half a step and more would be another level.
+        rounding = torch.finfo(torch.float32).eps * max(abs(self.low), abs(self.high)) / self.step
+        allowed = min(max(_OFF_GRID, _ROUNDINGS * rounding), 0.4)
+        if not (off <= allowed and index.min() >= -allowed and index.max() <= self.levels - 1 + allowed):
             raise ValueError(
                 f"x lies in [{float(x.min()):.4g}, {float(x.max()):.4g}] and up to {off:.2g} of a step off the grid, "
                 f"expected {self.levels} levels from {self.low} to {self.high}; round the data to them, or set low, "

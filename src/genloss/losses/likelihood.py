@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid, softplus
 
 from genloss.losses import _likelihood_references as source
 from genloss.losses._checks import (
@@ -18,6 +18,7 @@ from genloss.losses._checks import (
     floating,
     logits_not_probabilities,
     not_empty,
+    random_stream,
     same_kind,
 )
 from genloss.losses._fields import one_of, positive
@@ -98,7 +99,8 @@ class Likelihood(Loss, ABC):
 
     @final
     def sample(self, parameters: Tensor, rng: torch.Generator) -> Tensor:
-        """Draws data `(..., batch, *data)` from the density."""
+        """Draws data `(..., batch, *data)` from the density; raises TypeError when `rng` is no generator."""
+        random_stream(rng)
         return self._sample(self._split(parameters), rng)
 
     def _trailing_axis(self) -> tuple[int, ...]:
@@ -177,7 +179,11 @@ class Bernoulli(Likelihood):
 
     def _log_prob(self, x: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
         (logits,) = parameters
-        return x * logits - softplus(logits)
+        # x l - softplus(l) cancels where a large logit is right; the log-probability of the nearer of 0 and 1 does not,
+        # nor does what a grey value adds to it.
+        nearer = x.round()
+        beyond = x - nearer
+        return torch.addcmul(logsigmoid(logits * nearer.mul_(2.0).sub_(1.0)), beyond, logits)
 
     def _mean(self, parameters: tuple[Tensor, ...]) -> Tensor:
         return parameters[0].sigmoid()
@@ -211,7 +217,7 @@ class _LocationScale(Likelihood):
         return 1 if self.variance == "shared" else 0
 
     def log_scale(self, s: Tensor) -> Tensor:
-        r"""Returns $\log\sigma$ for the learned parameter `s`, above the floor."""
+        r"""Returns $\log\sigma=\log(m+\sigma_\text{scale}\,e^{s})$ for the learned parameter `s`."""
         return soft_floor(s + math.log(self.scale), math.log(self.minimum_scale))
 
     def _log_prob(self, x: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
@@ -235,7 +241,7 @@ class _LocationScale(Likelihood):
 
 
 def soft_floor(value: Tensor, floor: float) -> Tensor:
-    """Returns a smooth maximum of both that is the value well above the floor."""
+    """Returns log(e^floor + e^value): a smooth maximum, which is the value well above the floor."""
     return floor + softplus(value - floor)
 
 
@@ -245,15 +251,16 @@ class Gaussian(_LocationScale):
 
     $$\log p(x|\mu,\sigma)=-\frac{(x-\mu)^2}{2\sigma^2}-\log\sigma-\frac12\log 2\pi$$
 
-    A learned scale is $\sigma=\sigma_\text{scale}\,e^{s}$ with the parameter $s$, kept above `minimum_scale` $m$ by
-    $\log\sigma=\log m+\zeta(\log\sigma-\log m)$: where a decoder could reproduce its data exactly, the density would
-    otherwise grow without bound. With a fixed scale of 1 this is the squared error, whose weight against the KL term is
-    then an arbitrary choice; `shared` learns it, and is the safe start. `predicted` learns one for each value and can
-    collapse onto constant pixels, down to the floor.
+    A learned scale is $\sigma=m+\sigma_\text{scale}\,e^{s}$ with the parameter $s$ and the floor $m$, `minimum_scale`:
+    where a decoder could reproduce its data exactly, the density would otherwise grow without bound. With a fixed scale
+    of 1 this is the squared error, whose weight against the KL term is then an arbitrary choice; `shared` learns it,
+    and is the safe start. `predicted` learns one for each value and can collapse onto constant pixels, down to the
+    floor.
 
     Args:
         variance: `fixed`; `shared`, one scale that the decoder learns; or `predicted`, one for each value.
-        scale: the fixed standard deviation in the units of the data, positive; with a learned one, its value at $s=0$.
+        scale: the fixed standard deviation in the units of the data, positive; a learned one is this and the
+            floor at $s=0$.
         minimum_scale: the floor of a learned scale, positive and below `scale`.
 
     Raises:
@@ -307,7 +314,8 @@ class Laplace(_LocationScale):
 
     Args:
         variance: `fixed`, `shared` or `predicted`: how the scale $b$ is chosen, as in `Gaussian`.
-        scale: the fixed $b$ in the units of the data, positive; with a learned one, its value at parameter 0.
+        scale: the fixed $b$ in the units of the data, positive; a learned one is this and the floor at
+            parameter 0.
         minimum_scale: the floor of a learned scale, positive and below `scale`.
 
     Raises:
