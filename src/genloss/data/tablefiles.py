@@ -78,9 +78,9 @@ def _read_arrays(path: Path) -> Table:
     label_names = [name for name in arrays if name.lower() in _LABEL_ARRAYS and arrays[name].ndim == 1]
     tables = [name for name in arrays if name not in label_names]
     if len(tables) != 1 or len(label_names) > 1:
-        found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no array"
         raise InputError(
-            f"{str(path)!r} holds {found or "no array"}; expected one array (rows, columns) and at most one of labels (rows,) "
+            f"{str(path)!r} holds {found}; expected one array (rows, columns) and at most one of labels (rows,) "
             f"named {', '.join(_LABEL_ARRAYS)}."
         )
     return _from_array(arrays[tables[0]], arrays[label_names[0]] if label_names else None, path)
