@@ -209,6 +209,11 @@ def test_the_generator_checks_its_scores_too():
         (LeastSquares, {"real_target": math.inf}, "real_target is inf, expected a finite number"),
         (LeastSquares, {"fake_target": "0"}, "fake_target is '0', expected a finite number"),
         (EnergyBased, {"margin": 0.0}, "margin is 0.0"),
+        (EnergyBased, {"margin": "3"}, "margin is '3', expected a positive finite number"),
+        (EnergyBased, {"margin": None}, "margin is None, expected a positive finite number"),
+        (EnergyBased, {"margin": True}, "margin is True, expected a positive finite number"),
+        (BoundaryEquilibrium, {"gamma": "x"}, "gamma is 'x', expected a positive finite number"),
+        (BoundaryEquilibrium, {"gain": "x"}, "gain is 'x', expected a positive finite number"),
         (BoundaryEquilibrium, {"gamma": 1.5}, "gamma is 1.5"),
         (BoundaryEquilibrium, {"gain": 0.0}, "gain is 0.0"),
         (FAlpha, {"alpha": 0.0}, "alpha is 0.0.*f_reverse_kl"),
@@ -239,9 +244,35 @@ def test_scores_outside_the_range_of_an_exponential_raise_and_say_what_to_do():
         FKullbackLeibler().discriminator(torch.zeros(2), scores)
     with pytest.raises(ValueError, match=r"real_scores reach -81"):
         FHellinger().discriminator(-scores, torch.zeros(2))
-    with pytest.raises(ValueError, match="reach nan"):
-        FHellinger().generator(torch.tensor([0.0, math.nan]))
     assert FHellinger().generator(torch.tensor([80.0])).isfinite().all()
+
+
+@pytest.mark.parametrize("loss", [FHellinger(), FKullbackLeibler(), FAlpha(), FAlpha(alpha=2.0), FAlpha(alpha=-1.0)])
+def test_scores_that_are_no_numbers_stay_so_for_the_training_loop_to_name(loss):
+    scores = torch.tensor([0.0, math.nan])
+    for values in (loss.generator(scores), loss.discriminator(scores - 2.0, scores - 2.0)):
+        assert values.isnan().tolist() == [False, True]
+    with pytest.raises(ValueError, match="fake_scores reach inf"):
+        loss.generator(torch.tensor([math.inf, math.nan]))
+
+
+@pytest.mark.parametrize("alpha", [1.0 + 1e-7, 1.000001, 1.01, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("form", ["trick", "conjugate"])
+def test_orders_above_one_are_in_float32_what_they_are_in_float64(alpha, form):
+    loss, found = FAlpha(alpha=alpha, generator_form=form), {}
+    for dtype in (torch.float32, torch.float64):
+        scores = torch.tensor([-200.0, -2.0, -1.0, -0.5, 0.0, 1.0, 5.0], dtype=dtype, requires_grad=True)
+        values = torch.stack((loss.discriminator(scores, scores), loss.generator(scores)))
+        found[dtype] = torch.cat((values, torch.autograd.grad(values.sum(), scores)[0].unsqueeze(0)))
+    torch.testing.assert_close(found[torch.float32], found[torch.float64].float(), rtol=2e-5, atol=1e-6)
+    ratio = torch.tensor([0.1, 0.9, 1.0, 2.0])
+    for function in (loss.convex_function, loss.optimal_score):
+        torch.testing.assert_close(function(ratio), function(ratio.double()).float(), rtol=1e-5, atol=1e-6)
+
+
+def test_near_one_alpha_is_kullback_leibler():
+    value = FAlpha(alpha=1.000001).discriminator(torch.tensor([-2.0]), torch.tensor([1.0]))
+    torch.testing.assert_close(value, torch.tensor([2.0 + math.expm1(1.0)]), rtol=1e-5, atol=0.0)
 
 
 def test_the_range_of_alpha_depends_on_alpha():
@@ -313,8 +344,20 @@ def test_boundary_equilibrium_follows_its_loop():
 def test_boundary_equilibrium_without_its_memory_is_refused():
     with pytest.raises(ValueError, match=r"got no state.*init_state\(\)"):
         BoundaryEquilibrium().discriminator(REAL, FAKE)
-    with pytest.raises(ValueError, match=r"the state holds nothing, expected k too; start it with init_state"):
-        BoundaryEquilibrium().discriminator(REAL, FAKE, state={})
+    for call in (BoundaryEquilibrium().next_state, BoundaryEquilibrium().discriminator):
+        with pytest.raises(ValueError, match=r"the state holds nothing, expected k too; start it with init_state"):
+            call(state={}, real_scores=REAL, fake_scores=FAKE)
+
+
+def test_the_loop_of_boundary_equilibrium_takes_scores_as_the_loss_does():
+    loss = BoundaryEquilibrium(gain=1e-9)
+    with pytest.raises(TypeError, match=r"real_scores has dtype torch\.int64"):
+        loss.next_state(loss.init_state(), torch.ones(2).long(), FAKE)
+    with pytest.raises(ValueError, match="shapes differ"):
+        loss.next_state(loss.init_state(), torch.ones(2), torch.ones(3))
+    double = torch.full((2,), 1.0, dtype=torch.float64) + 1e-12
+    state = loss.next_state(loss.init_state(), double, double * 0.25)
+    assert state["k"].item() == pytest.approx(1e-9 * 0.25 * (1.0 + 1e-12), rel=1e-14)
 
 
 def test_a_loss_without_a_memory_has_an_empty_one():

@@ -181,6 +181,26 @@ def test_very_narrow_normals():
     assert kl_diagonal_normal(mean, narrow, mean, narrow).item() == 0.0
 
 
+def test_densities_near_the_ends_of_float32_have_their_best_discriminator():
+    least, most = torch.tensor([1.4e-45]), torch.tensor([3e38])
+    for density in (least, most):
+        assert optimal_discriminator(density, density).item() == 0.5
+    assert optimal_discriminator(most, least).item() == 1.0
+    assert optimal_discriminator(least, most).item() == 0.0
+    real = torch.tensor([0.3], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda r: optimal_discriminator(r, torch.full_like(r, 0.1)), real)
+
+
+@pytest.mark.parametrize("alpha", [1e-6, 1e-7, -1e-7, 1.0 + 1e-7, 1.0 - 1e-7, 0.5, 3.0, -2.0])
+def test_alpha_divergences_keep_their_digits_near_their_limits(alpha):
+    real, model = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.2, 0.3, 0.5])
+    value = f_divergence("alpha", real, model, alpha=alpha)
+    exact = f_divergence("alpha", real.double(), model.double(), alpha=alpha)
+    torch.testing.assert_close(value, exact.float(), rtol=1e-5, atol=0.0)
+    if limit := {0: reverse_kl, 1: forward_kl}.get(round(alpha, 4)):
+        torch.testing.assert_close(value, limit(real, model), rtol=1e-5, atol=0.0)
+
+
 def test_what_is_no_density_is_refused():
     with pytest.raises(ValueError, match=r"real holds -2, expected densities of at least 0; take exp"):
         optimal_discriminator(torch.tensor([-2.0]), torch.tensor([1.0]))
@@ -195,6 +215,8 @@ def test_the_order_goes_with_the_name_alpha():
     for name, alpha in (("kl", 0.5), ("alpha", None)):
         with pytest.raises(ValueError, match="expected an order for the name 'alpha' and no other"):
             f_divergence(name, p, p, alpha=alpha)
+    with pytest.raises(ValueError, match="alpha is 'x', expected a finite number"):
+        f_divergence("alpha", p, p, alpha="x")
     with pytest.raises(ValueError, match=r"alpha is 1.0, expected a finite number other than 0 and 1"):
         f_divergence("alpha", p, p, alpha=1.0)
 
@@ -279,6 +301,17 @@ def test_monte_carlo_estimates_have_the_right_mean():
     assert found.item() == pytest.approx(jensen_shannon(*weights).item(), abs=0.005)
 
 
+def test_log_densities_are_of_one_dtype():
+    single, double, half = torch.zeros(2), torch.zeros(2).double(), torch.zeros(2).bfloat16()
+    for place in range(4):
+        given = [single] * 4
+        given[place] = double
+        with pytest.raises(TypeError, match="dtypes or devices differ"):
+            monte_carlo_jensen_shannon(*given)
+        given[place] = half
+        assert monte_carlo_jensen_shannon(*given).item() == 0.0
+
+
 def test_errors_say_what_to_do():
     with pytest.raises(ValueError, match="no probability vector"):
         forward_kl(torch.tensor([0.5, 0.6]), torch.tensor([0.5, 0.5]))
@@ -291,5 +324,8 @@ def test_errors_say_what_to_do():
         kl_normal(torch.zeros(2), -eye, torch.zeros(2), eye)
     with pytest.raises(ValueError, match="not symmetric"):
         kl_normal(torch.zeros(2), eye + torch.tensor([[0.0, 1.0], [0.0, 0.0]]), torch.zeros(2), eye)
+    zero = torch.tensor(0.0)
+    with pytest.raises(ValueError, match=r"mean has shape \(\), expected \(batch, \.\.\.\)"):
+        kl_normal(zero, zero, zero, zero)
     with pytest.raises(ValueError, match="to fit mean"):
         kl_normal(torch.zeros(3), eye, torch.zeros(3), eye)

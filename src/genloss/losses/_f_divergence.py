@@ -130,9 +130,9 @@ class FDivergence(AdversarialLoss):
             return
         low, high = allowed
         for name, values in scores.items():
-            inside = (values >= low) & (values <= high)  # NaN is outside too
-            if not bool(inside.all()):
-                outside = values.detach()[~inside]
+            beyond = (values < low) | (values > high)  # NaN is not, and stays for the training loop to name
+            if bool(beyond.any()):
+                outside = values.detach()[beyond]
                 worst = outside[outside.abs().argmax()].item()
                 raise ValueError(
                     f"{name} reach {worst:.4g}, and {type(self).__name__} can be computed for scores in "

@@ -91,13 +91,17 @@ class FAlpha(FDivergence):
         return super().saturates()
 
     def convex_function(self, ratio: Tensor) -> Tensor:
-        return (ratio.pow(self.alpha) - 1.0 - self.alpha * (ratio - 1.0)) / (self.alpha * (self.alpha - 1.0))
+        # Two forms of one: the power less 1 keeps its digits where its exponent, alpha or alpha - 1, is small.
+        below = self.alpha - 1.0
+        if self.alpha > 0.5:
+            return (ratio * torch.expm1(below * ratio.log()) / below - (ratio - 1.0)) / self.alpha
+        return (torch.expm1(self.alpha * ratio.log()) / self.alpha - (ratio - 1.0)) / below
 
     def optimal_score(self, ratio: Tensor) -> Tensor:
-        power = ratio.pow(self.alpha - 1.0)
+        below = self.alpha - 1.0
         if self.alpha > 1.0:
-            return (power - 1.0) / (self.alpha - 1.0)
-        target = power / (1.0 - self.alpha)  # = softplus(-v), solved for v
+            return torch.expm1(below * ratio.log()) / below
+        target = ratio.pow(below) / -below  # = softplus(-v), solved for v
         return -(target + torch.log(-torch.expm1(-target)))
 
     def _activation(self, score: Tensor) -> Tensor:
@@ -106,7 +110,10 @@ class FAlpha(FDivergence):
     def _conjugate(self, score: Tensor) -> Tensor:
         order = self.alpha / (self.alpha - 1.0)
         if self.alpha > 1.0:
-            return (torch.relu((self.alpha - 1.0) * score + 1.0).pow(order) - 1.0) / self.alpha
+            slope = (self.alpha - 1.0) * score
+            constant = slope <= -1.0
+            power = torch.expm1(order * torch.log1p(slope.masked_fill(constant, 0.0)))
+            return power.masked_fill(constant, -1.0) / self.alpha
         return torch.expm1(order * _log_softplus(-score, factor=1.0 - self.alpha)) / self.alpha
 
 

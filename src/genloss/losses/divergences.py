@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from genloss.losses._checks import at_least_float32, floating, not_empty, same_kind, same_shape
+from genloss.losses._fields import finite_number
 
 __all__ = [
     "f_divergence",
@@ -197,14 +198,21 @@ def f_divergence(name: str, real: Tensor, model: Tensor, *, alpha: float | None 
 
 
 def _alpha_divergence(p: Tensor, q: Tensor, alpha: float) -> Tensor:
-    if not math.isfinite(alpha) or alpha in (0.0, 1.0):
+    finite_number(alpha=alpha)
+    if alpha in (0.0, 1.0):
         raise ValueError(f"alpha is {alpha}, expected a finite number other than 0 and 1; these are reverse_kl and kl.")
-    # What occurs on one side only adds 0 or infinity, by the sign of its exponent.
-    both = (p > 0.0) & (q > 0.0)
-    log_p, log_q = (side.masked_fill(~both, 1.0).log() for side in (p, q))
-    power = (alpha * log_p + (1.0 - alpha) * log_q).exp().masked_fill(~both, 0.0).sum(-1)
-    endless = ((p == 0.0) & (q > 0.0)).any(-1) & (alpha < 0.0) | ((p > 0.0) & (q == 0.0)).any(-1) & (alpha > 1.0)
-    return ((power - 1.0) / (alpha * (alpha - 1.0))).masked_fill(endless, math.inf)
+    # The sum of p ((p / q)^(alpha - 1) - 1), or of q ((p / q)^alpha - 1), since both sum to 1: the one with the smaller
+    # exponent keeps its digits where that goes to 0.
+    weights, others, exponent = (p, q, alpha - 1.0) if alpha > 0.5 else (q, p, -alpha)
+    never = weights == 0.0
+    alone = (others == 0.0) & ~never
+    log_weights, log_others = (side.masked_fill(never | alone, 1.0).log() for side in (weights, others))
+    # What the weights' side has alone is to the power of infinity: it leaves less 1, or the whole is endless.
+    less_one = torch.expm1(exponent * (log_weights - log_others)).masked_fill(alone, -1.0)
+    total = (weights * less_one).masked_fill(never, 0.0).sum(-1)
+    if exponent > 0.0:
+        total = total.masked_fill(alone.any(-1), math.inf)
+    return total / (alpha * (alpha - 1.0))
 
 
 def _chi_squared(p: Tensor, q: Tensor) -> Tensor:
@@ -243,9 +251,11 @@ def optimal_discriminator(real: Tensor, model: Tensor) -> Tensor:
                 f"{name} holds {float(density.min()):.4g}, expected densities of at least 0; take exp() of logarithms."
             )
     real, model = at_least_float32(real), at_least_float32(model)
-    total = real + model
-    nowhere = total == 0.0
-    return torch.where(nowhere, 0.5, real / total.masked_fill(nowhere, 1.0))
+    # In units of the larger one, where their sum cannot overflow.
+    larger = torch.maximum(real, model).detach()
+    nowhere = larger == 0.0
+    real, model = (density / larger.masked_fill(nowhere, 1.0) for density in (real, model))
+    return torch.where(nowhere, 0.5, real / (real + model).masked_fill(nowhere, 1.0))
 
 
 def minimax_value(real: Tensor, model: Tensor) -> Tensor:
@@ -333,7 +343,7 @@ def monte_carlo_jensen_shannon(
         A scalar, nats.
 
     Raises:
-        TypeError: a tensor is not floating.
+        TypeError: a tensor is not floating, or dtypes or devices differ (half precision counts as float32).
         ValueError: a tensor is empty, or shapes of one set differ.
 
     Example:
@@ -345,7 +355,10 @@ def monte_carlo_jensen_shannon(
     not_empty(log_p_at_p=log_p_at_p, log_p_at_q=log_p_at_q)
     same_shape(log_p_at_p=log_p_at_p, log_q_at_p=log_q_at_p)
     same_shape(log_p_at_q=log_p_at_q, log_q_at_q=log_q_at_q)
+    log_p_at_p, log_q_at_p = at_least_float32(log_p_at_p), at_least_float32(log_q_at_p)
+    log_p_at_q, log_q_at_q = at_least_float32(log_p_at_q), at_least_float32(log_q_at_q)
+    same_kind(log_p_at_p=log_p_at_p, log_q_at_p=log_q_at_p, log_p_at_q=log_p_at_q, log_q_at_q=log_q_at_q)
     # log(p / m) = log 2 - softplus(log q - log p), which keeps its digits at either end.
-    on_p = softplus(at_least_float32(log_q_at_p) - at_least_float32(log_p_at_p)).mean()
-    on_q = softplus(at_least_float32(log_p_at_q) - at_least_float32(log_q_at_q)).mean()
+    on_p = softplus(log_q_at_p - log_p_at_p).mean()
+    on_q = softplus(log_p_at_q - log_q_at_q).mean()
     return math.log(2.0) - 0.5 * (on_p + on_q)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,6 +12,8 @@ from torch.nn.functional import relu
 
 from genloss.losses import _references as source
 from genloss.losses._adversarial import AdversarialLoss, adam
+from genloss.losses._checks import at_least_float32, remembers
+from genloss.losses._fields import positive
 from genloss.losses.card import Card, Equilibrium, Reference
 
 __all__ = ["BoundaryEquilibrium", "EnergyBased"]
@@ -58,8 +59,7 @@ class EnergyBased(AdversarialLoss):
     )
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.margin < math.inf:
-            raise ValueError(f"margin is {self.margin}, expected a positive finite number.")
+        positive(margin=self.margin)
 
     def _discriminator(self, a_r: Tensor, a_f: Tensor) -> Tensor:
         return a_r + relu(self.margin - a_f)
@@ -131,18 +131,20 @@ class BoundaryEquilibrium(AdversarialLoss):
     )
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.gamma <= 1.0:
+        positive(gamma=self.gamma, gain=self.gain)
+        if self.gamma > 1.0:
             raise ValueError(f"gamma is {self.gamma}, expected a share in (0, 1].")
-        if not 0.0 < self.gain < math.inf:
-            raise ValueError(f"gain is {self.gain}, expected a positive finite number.")
 
     def init_state(self) -> dict[str, Tensor]:
         """Returns the weight of fakes, `k`, at 0."""
         return {"k": torch.zeros(())}
 
     def next_state(self, state: Mapping[str, Tensor], real_scores: Tensor, fake_scores: Tensor) -> dict[str, Tensor]:
-        """Returns `k` after one step of the loop, detached, in [0, 1]."""
-        error = self.gamma * real_scores.detach().float().mean() - fake_scores.detach().float().mean()
+        """Returns `k` after one step of the loop, detached, in [0, 1]; raises as `discriminator`."""
+        remembers(state, *self.init_state())
+        self._check(real_scores=real_scores, fake_scores=fake_scores)
+        real, fake = (at_least_float32(scores.detach()).mean() for scores in (real_scores, fake_scores))
+        error = self.gamma * real - fake
         return {"k": (state["k"].to(error) + self.gain * error).clamp(0.0, 1.0)}
 
     def _discriminator_with(self, state: Mapping[str, Tensor] | None, a_r: Tensor, a_f: Tensor) -> Tensor:
