@@ -170,6 +170,54 @@ class DistanceThroughARoot(SampleDistance):
         return 2.0 * d(x, y) - d(x, x) - d(y, y)
 
 
+class SumOfFeatures(OwnKernelDistance):
+    """A kernel of the summed features."""
+
+    def squared(self, a, b):
+        return (a[:, None] - b[None]).sum(-1).square()
+
+
+class FirstFeatureAlone(OwnKernelDistance):
+    def squared(self, a, b):
+        return (a[:, None, 0] - b[None, :, 0]).square()
+
+
+class SquaredWithin(SampleDistance):
+    """An energy distance whose terms within a set are squared: it falls without end as samples spread."""
+
+    def _distance(self, x, y, rng):
+        squared = lambda a, b: (a[:, None] - b[None]).square().sum(-1)  # noqa: E731
+        return 2.0 * (squared(x, y) + 1e-12).sqrt().mean() - squared(x, x).mean() - squared(y, y).mean()
+
+
+class HalfTheCross(OwnKernelDistance):
+    """The cross term without its factor 2."""
+
+    def _distance(self, x, y, rng):
+        return self.mean(x, x) + self.mean(y, y) - self.mean(x, y)
+
+
+class OneDirection(SampleDistance):
+    """Transport along a single random direction."""
+
+    random: ClassVar[bool] = True
+
+    def _distance(self, x, y, rng):
+        direction = torch.empty(x.shape[1], dtype=x.dtype, device=x.device).normal_(generator=rng)
+        with torch.autocast(x.device.type, enabled=False):
+            along = [(samples @ direction / direction.norm()).sort().values for samples in (x, y)]
+        if len(x) != len(y):
+            raise ValueError(f"{len(x)} and {len(y)} samples, expected as many.")
+        return (along[0] - along[1]).square().mean()
+
+
+class MeansAlone(SampleDistance):
+    """The squared distance of the means."""
+
+    def _distance(self, x, y, rng):
+        return (x.mean(0) - y.mean(0)).square().sum()
+
+
 class MatchesOneWay(SampleDistance):
     """Each sample to its nearest in the other set, one way only."""
 
@@ -226,10 +274,14 @@ MISTAKES = [
     (DiagonalCounted(), "neither grows nor is below 0"),
     (UnbiasedForEqualSizes(), "an unbiased estimate is 0"),
     (OneListOfFeatures(), "features are exchanged"),
+    (SumOfFeatures(), "features are exchanged"),
+    (FirstFeatureAlone(), "any one feature"),
+    (SquaredWithin(), "not below 0"),
+    (HalfTheCross(), "a wider distribution is no nearer"),
     (DistanceThroughARoot(), "between equal sets it is finite"),
     (MatchesOneWay(), "Exchanging both sets"),
     (Remembers(), "Called again"),
     (TargetsSwapped(), "parts real from fake"),
     (NothingToSettle(), "no shift of all scores"),
 ]
-SOUND = [OwnGradientPenalty(), OwnKernelDistance()]
+SOUND = [OwnGradientPenalty(), OwnKernelDistance(), OneDirection(), MeansAlone()]

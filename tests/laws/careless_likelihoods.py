@@ -1,6 +1,7 @@
 """Variational, likelihood and energy losses as a careless person writes them, and the law that each mistake breaks."""
 
 import math
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -243,6 +244,66 @@ class RootForgotten(OwnLangevin):
     factor = 10.0
 
 
+class StartsAtNothing(OwnLangevin):
+    """Fresh chains that all start at 0."""
+
+    factor = 0.5
+
+    def fresh(self, like, rng):
+        return torch.zeros_like(like)
+
+
+class OwnChains(EnergyLoss):
+    """Persistent contrastive divergence; subclasses differ in what they keep."""
+
+    def init_state(self, like, sampler, rng):
+        return {"chains": sampler.fresh(like.new_empty((64, *like.shape[1:])), rng)}
+
+    def kept(self, chains, rows, fakes, real):
+        return chains.index_copy(0, rows, fakes)
+
+    def _terms(self, energy, real, rng, sampler, noise, state):
+        chains = state["chains"]
+        rows = torch.randperm(len(chains), generator=rng)[: len(real)]
+        fakes = sampler.run(energy, chains[rows], 20, rng)
+        surrogate = energy(real) - energy(fakes)
+        return EnergyTerms(surrogate=surrogate, parts={}, state={"chains": self.kept(chains, rows, fakes, real)})
+
+
+class NeverReplaced(OwnChains):
+    """The chains start where they did at first, batch after batch."""
+
+    def kept(self, chains, rows, fakes, real):
+        return chains
+
+
+class StoresTheData(OwnChains):
+    """The data are stored where the chains belong."""
+
+    def kept(self, chains, rows, fakes, real):
+        return chains.index_copy(0, rows, real)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenalisedChains(OwnChains):
+    """Energies held near 0 by their squares."""
+
+    penalty: float = 0.1
+
+    def _terms(self, energy, real, rng, sampler, noise, state):
+        terms = super()._terms(energy, real, rng, sampler, noise, state)
+        return replace(terms, surrogate=terms.surrogate + self.penalty * energy(real).square())
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenaltyRewarded(PenalisedChains):
+    """The penalty with the wrong sign."""
+
+    def _terms(self, energy, real, rng, sampler, noise, state):
+        terms = super()._terms(energy, real, rng, sampler, noise, state)
+        return replace(terms, surrogate=terms.surrogate - 2.0 * self.penalty * energy(real).square())
+
+
 MISTAKES = [
     (MeanOverLatents(), "does not exceed log p(x)"),
     (LogVarianceForDeviation(), "does not exceed log p(x)"),
@@ -264,5 +325,18 @@ MISTAKES = [
     (ClimbsTheEnergy(), "mean and variance are kept"),
     (HalfForgotten(), "mean and variance are kept"),
     (RootForgotten(), "mean and variance are kept"),
+    (StartsAtNothing(), "Fresh chains are spread out"),
+    (NeverReplaced(), "memory moves on"),
+    (StoresTheData(), "not the data"),
+    (PenaltyRewarded(), "draws them towards 0"),
 ]
-SOUND = [OwnELBO(), OwnIWAE(), OwnScoreMatching(), OwnGaussian(), OwnCoin(), OwnLangevin()]
+SOUND = [
+    OwnELBO(),
+    OwnIWAE(),
+    OwnScoreMatching(),
+    OwnGaussian(),
+    OwnCoin(),
+    OwnLangevin(),
+    OwnChains(),
+    PenalisedChains(),
+]

@@ -1,7 +1,7 @@
 """Sequence losses as a careless person writes them, and the law that each mistake breaks."""
 
 import torch
-from torch.nn.functional import cross_entropy, log_softmax, softmax
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax, softmax, softplus
 
 from genloss.losses import (
     AttentionPenalty,
@@ -51,6 +51,30 @@ class BatchOfTokens(TokenLoss):
 
     def _loss(self, logits, targets, mask):
         return cross_entropy(logits[mask], targets[mask]).expand(len(logits))
+
+
+class DividedByTheMeanLength(TokenLoss):
+    """Every sentence divided by the mean number of tokens in the batch."""
+
+    def _loss(self, logits, targets, mask):
+        values = cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+        return torch.where(mask, values, 0.0).sum(1) * len(mask) / mask.sum()
+
+
+class LastTokenDropped(TokenLoss):
+    """The last token of a sentence, its end, is not counted."""
+
+    def _loss(self, logits, targets, mask):
+        values = cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+        return torch.where(mask[:, 1:], values[:, :-1], 0.0).sum(1)
+
+
+class PairsOfTokens(TokenLoss):
+    """The cross-entropy of neighbours together: sentences of one token have none."""
+
+    def _loss(self, logits, targets, mask):
+        values = cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+        return torch.where(mask[:, 1:], values[:, 1:] + values[:, :-1], 0.0).sum(1)
 
 
 class AddedToProbabilities(TokenLoss):
@@ -149,6 +173,20 @@ class OwnCost(Cost):
         return lambda produced, reference: float(len(set(produced) ^ set(reference)))
 
 
+class CountsWords(Cost):
+    """How many words are missing, whichever they are."""
+
+    def _counter(self):
+        return lambda produced, reference: float(abs(len(produced) - len(reference)))
+
+
+class ReadsTheFirstWord(Cost):
+    """The number of words and the first of them."""
+
+    def _counter(self):
+        return lambda produced, reference: float(len(produced) != len(reference) or produced[0] != reference[0])
+
+
 class LengthCounts(AttentionPenalty):
     """A mean over all positions, padding too."""
 
@@ -187,6 +225,36 @@ class MeanOfAllPositions(EmbeddingLoss):
         return torch.where(mask, each, 0.0).mean(1)
 
 
+class RootOfTheSquares(EmbeddingLoss):
+    """A norm written out, whose slope at equal sentences is not a number."""
+
+    def _loss(self, embeddings, target_embeddings, mask):
+        return (embeddings - target_embeddings).square().sum((1, 2)).sqrt()
+
+
+class LastWordDropped(EmbeddingLoss):
+    """The last position, taken for the end, is cut off."""
+
+    def _loss(self, embeddings, target_embeddings, mask):
+        kept = max(1, embeddings.shape[1] - 1)
+        return (embeddings - target_embeddings)[:, :kept].square().sum((1, 2))
+
+
+class OwnMatching(EmbeddingLoss):
+    def _loss(self, embeddings, target_embeddings, mask):
+        return (embeddings - target_embeddings).norm(dim=-1).sum(1)
+
+
+class WordInStep(CompletionLoss):
+    """The cross-entropy with the target's word at the same place, whatever the sample said before."""
+
+    def _loss(self, sample_logits, samples, targets):
+        length = min(samples.shape[1], targets.shape[1])
+        values = cross_entropy(sample_logits[:, :length].transpose(1, 2), targets[:, :length], reduction="none")
+        counts = mask_after_end(samples, 0)[:, :length] & mask_after_end(targets, 0)[:, :length]
+        return torch.where(counts, values, 0.0).sum(1)
+
+
 class TeachesItsOwnSample(CompletionLoss):
     """The cross-entropy with what the model said itself."""
 
@@ -209,6 +277,26 @@ class BagOfProbabilities(ContextLoss):
         return -torch.where(mask, (softmax(logits, -1) + 1e-8).log().gather(1, targets), 0.0).sum(1)
 
 
+class RightWordsAlone(ContextLoss):
+    """A sigmoid for each right word and none for the others: 0 with all of them likely."""
+
+    def _loss(self, logits, targets, mask):
+        return torch.where(mask, softplus(-logits.gather(1, targets)), 0.0).sum(1)
+
+
+class FirstWordAlone(ContextLoss):
+    def _loss(self, logits, targets, mask):
+        return -log_softmax(logits, -1).gather(1, targets)[:, 0]
+
+
+class SigmoidForEachWord(ContextLoss):
+    """Each word of the vocabulary in the target or not."""
+
+    def _loss(self, logits, targets, mask):
+        present = torch.zeros_like(logits).scatter_add(1, targets, mask.to(logits)).clamp(max=1.0)
+        return binary_cross_entropy_with_logits(logits, present, reduction="none").sum(1)
+
+
 class BagWithPadding(ContextLoss):
     def _loss(self, logits, targets, mask):
         return -log_softmax(logits, -1).gather(1, targets).sum(1)
@@ -220,6 +308,8 @@ MISTAKES = [
     (MaskedLogits(), "mask leaves out changes nothing"),
     (LogOfSoftmax(), "finite in float32"),
     (BatchOfTokens(), "sentences do not see each other"),
+    (DividedByTheMeanLength(), "sentences do not see each other"),
+    (LastTokenDropped(), "makes every right token surer"),
     (AddedToProbabilities(), "its gradient has not vanished"),
     (SmoothedTheWrongWay(), "do not lower it without end"),
     (RepeatsKept(), "distinct leaves out counts nothing"),
@@ -230,14 +320,21 @@ MISTAKES = [
     (GreedyOfTheBatch(), "dearer greedy sequence"),
     (GreedyAdded(), "dearer greedy sequence"),
     (GradientIntoTheGreedy(), "dearer greedy sequence"),
+    (CountsWords(), "any wrong word costs something"),
+    (ReadsTheFirstWord(), "any wrong word costs something"),
     (LengthCounts(), "masks leave out changes nothing"),
     (LogOfZero(), "attends to one alone"),
     (CosineOfZero(), "at embeddings of 0"),
     (SumsOfWords(), "Equal sentences cost nothing, others more"),
     (MeanOfAllPositions(), "padding counts nothing"),
+    (RootOfTheSquares(), "at equal sentences"),
+    (LastWordDropped(), "whichever word it is"),
+    (WordInStep(), "word too many or too few"),
     (TeachesItsOwnSample(), "its next token is raised"),
     (PrefixOnly(), "What follows a sample's end"),
     (BagOfProbabilities(), "gradient has not vanished"),
+    (RightWordsAlone(), "every other one lowered"),
+    (FirstWordAlone(), "every word of the target is raised"),
     (BagWithPadding(), "Padding counts nothing"),
 ]
-SOUND = [OwnRisk(), OwnCost()]
+SOUND = [OwnRisk(), OwnCost(), PairsOfTokens(), OwnMatching(), SigmoidForEachWord()]

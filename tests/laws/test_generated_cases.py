@@ -37,8 +37,11 @@ HYPERPARAMETERS = [
     st.builds(losses.Categorical, levels=st.integers(2, 9)),
     st.builds(losses.NoiseContrastive, ratio=st.integers(1, 4)),
     st.builds(losses.DenoisingScoreMatching, sigmas=st.tuples(st.floats(0.4, 1.0))),
-    st.builds(losses.TokenCrossEntropy, label_smoothing=st.floats(0.0, 0.3)),
-    st.builds(losses.MinimumRisk, alpha=st.floats(0.3, 2.0)),
+    st.builds(losses.TokenCrossEntropy, label_smoothing=st.floats(0.0, 0.9)),
+    st.builds(losses.EditInvariant, sizes=st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple)),
+    st.builds(losses.MinimumRisk, alpha=st.floats(0.05, 10.0)),
+    st.builds(losses.ContrastiveDivergence, persistent=st.booleans(), penalty=st.floats(0.0, 1.0)),
+    st.builds(losses.OptimalCompletion, end=st.integers(0, 9)),
 ]
 
 

@@ -18,13 +18,16 @@ __all__ = [
     "couples_as_declared",
     "derivatives_agree",
     "descend",
+    "each_alone",
     "falls",
     "finite",
     "memory_is_sound",
+    "normal",
     "number",
     "probe",
     "same",
     "seeded",
+    "valued",
 ]
 
 _REMAINS = 0.2  # of a penalty, after a descent
@@ -78,6 +81,16 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    """Returns normal numbers in float64."""
+    return torch.randn(shape, generator=seeded(seed), dtype=torch.float64)
+
+
+def valued(value: Tensor, leaf: Tensor) -> dict[str, Tensor]:
+    """Returns what a probe does: a value and its gradient."""
+    return {"the loss": value.detach(), "gradient": torch.autograd.grad(value.sum(), leaf)[0]}
+
+
 def number(value: Tensor | float) -> str:
     """Returns a short form of a number or of a tensor's values, one number where they are equal."""
     if isinstance(value, Tensor):
@@ -106,15 +119,29 @@ def same(what: str, found: Tensor, expected: Tensor, *, relative: float = 1e-9, 
     return error.max().item()
 
 
-def derivatives_agree(what: str, function: Callable[..., Tensor], inputs: tuple[Tensor, ...], *, second: bool) -> str:
+def each_alone(whole: Tensor, masks: tuple[Tensor, ...], compute: Callable[..., Tensor]) -> None:
+    """Raises LawBroken where a row alone, without its padding, does not have its value in the batch.
+
+    `compute` takes one pair of slices a mask: the row, and as many places as the mask has true there. Every row is
+    tried: one of them may have the mean length, and a mean over the batch is then its own.
+    """
+    for row in range(len(whole)):
+        one = slice(row, row + 1)
+        cuts = [(one, slice(int(mask[row].sum()))) for mask in masks]
+        same(f"alone, without its padding, row {row} has", compute(*cuts), whole[one])
+
+
+def derivatives_agree(
+    what: str, function: Callable[..., Tensor], inputs: tuple[Tensor, ...], *, second: bool, relative: float = 1e-4
+) -> str:
     """Returns a message; raises LawBroken where derivatives differ from finite differences of the value."""
     leaves = tuple(value.detach().double().requires_grad_() for value in inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            torch.autograd.gradcheck(function, leaves, eps=1e-6, atol=1e-5, rtol=1e-4, fast_mode=True)
+            torch.autograd.gradcheck(function, leaves, eps=1e-6, atol=1e-5, rtol=relative, fast_mode=True)
             if second:
-                torch.autograd.gradgradcheck(function, leaves, eps=1e-6, atol=1e-5, rtol=1e-4, fast_mode=True)
+                torch.autograd.gradgradcheck(function, leaves, eps=1e-6, atol=1e-5, rtol=relative, fast_mode=True)
         except RuntimeError as error:
             lines = [line for line in str(error).splitlines() if line.strip()]
             raise LawBroken(f"{what}: the derivative is not that of the value ({' '.join(lines[:3])[:300]}).") from None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import is_dataclass, replace
 
 import torch
 from torch import Tensor
 
 from genloss.losses._law_tools import Setting, couples_as_declared, finite, number, probe, seeded
 from genloss.losses.energy import EnergyLoss, EnergyTerms
-from genloss.losses.laws import LawBroken, law
+from genloss.losses.laws import LawBroken, LawSkipped, law
 from genloss.losses.noise_contrastive import NormalNoise
-from genloss.losses.samplers import Energy, Langevin
+from genloss.losses.samplers import Energy, Langevin, Sampler
 
 __all__: list[str] = []
 
@@ -19,7 +20,9 @@ _DIMENSIONS = 4
 _SAMPLES = 4000
 _SAMPLER = Langevin(step_size=0.3)
 _TOLERANCE = 0.15  # of a log-variance; a trace divided by the dimension is off by log 4
-_PULL = 0.1  # leaves room for sampling and for a weak penalty on energies
+_PULL = 0.1  # leaves room for sampling
+_ASTRAY = 50.0  # a constant in the energies, far beyond their spread
+_FAR = 100.0  # how far data lie from all that the model draws
 
 
 def _data(samples: int = _SAMPLES) -> Tensor:
@@ -35,6 +38,21 @@ def _normal_energy(log_variance: Tensor, offset: Tensor) -> Energy:
         return 0.5 * x.square().sum(1) / variance + normaliser + offset
 
     return energy
+
+
+def _unpenalised(loss: EnergyLoss) -> EnergyLoss:
+    """Returns the loss with its penalty at 0: one on energies moves the optimum from the truth, as it is meant to."""
+    if isinstance(getattr(loss, "penalty", None), float | int) and is_dataclass(loss):
+        return replace(loss, penalty=0.0)
+    return loss
+
+
+def _memory(loss: EnergyLoss, real: Tensor, sampler: Sampler, rng: torch.Generator) -> dict[str, Tensor]:
+    """Returns the loss's memory at its start, with at least as many chains as there are data."""
+    state = loss.init_state(real, sampler, rng)
+    if "chains" in state and len(state["chains"]) < len(real):
+        state = {**state, "chains": state["chains"].repeat(len(real), *(1,) * (real.ndim - 1))}
+    return state
 
 
 def _run(loss: EnergyLoss, energy: Energy, real: Tensor) -> EnergyTerms:
@@ -68,7 +86,7 @@ def _probe(loss: EnergyLoss, setting: Setting) -> dict[str, Tensor]:
         rng=setting.rng,
         sampler=_SAMPLER,
         noise=NormalNoise(mean=root.new_zeros(_DIMENSIONS), root=root),
-        state=loss.init_state(real.to(kind), _SAMPLER, setting.rng),
+        state=_memory(loss, real.to(kind), _SAMPLER, setting.rng),
     )
     gradient = torch.autograd.grad(terms.surrogate.sum(), free)[0]
     return {"the surrogate": terms.surrogate.detach(), "gradient in the energy": gradient}
@@ -89,6 +107,7 @@ def returns_one_value_a_sample(loss: EnergyLoss) -> str:
 @law("energy")
 def the_truth_is_a_stationary_point(loss: EnergyLoss) -> str:
     """A model narrower than the data is widened, a wider one narrowed, and the turning point is the truth."""
+    loss = _unpenalised(loss)
     truth = math.log(1.0 + loss.noise_level**2)
     low, high = truth - 1.0, truth + 2.0
     slopes = _slope(loss, low), _slope(loss, high)
@@ -106,14 +125,19 @@ def the_truth_is_a_stationary_point(loss: EnergyLoss) -> str:
     return f"learns a variance of {number(math.exp(found))} for {number(math.exp(truth))}"
 
 
-@law("energy")
-def a_constant_does_not_matter(loss: EnergyLoss) -> str:
-    """At the true normalised energy a constant added everywhere gains nothing."""
-    offset = torch.zeros((), dtype=torch.float64, requires_grad=True)
+def _pull(loss: EnergyLoss, constant: float) -> float:
+    """Returns the derivative of the mean loss by a constant that is added to the true normalised energy."""
+    offset = torch.tensor(constant, dtype=torch.float64, requires_grad=True)
     energy = _normal_energy(torch.tensor(math.log(1.0 + loss.noise_level**2)).double(), offset)
     value = _run(loss, energy, _data()).surrogate.mean()
     (found,) = torch.autograd.grad(value, offset, allow_unused=True)
-    slope = 0.0 if found is None else float(found)
+    return 0.0 if found is None else float(found)
+
+
+@law("energy")
+def a_constant_does_not_matter(loss: EnergyLoss) -> str:
+    """At the true normalised energy a constant added everywhere gains nothing."""
+    slope = _pull(_unpenalised(loss), 0.0)
     if abs(slope) > _PULL:
         raise LawBroken(
             f"the derivative by the constant is {number(slope)}, expected 0: the model's term needs a minus, or all "
@@ -123,11 +147,26 @@ def a_constant_does_not_matter(loss: EnergyLoss) -> str:
 
 
 @law("energy")
+def a_penalty_holds_the_energies(loss: EnergyLoss) -> str:
+    """A penalty on energies draws them towards 0."""
+    bare = _unpenalised(loss)
+    if bare == loss:
+        raise LawSkipped("it has no penalty")
+    pulls = [_pull(loss, constant) - _pull(bare, constant) for constant in (-_ASTRAY, _ASTRAY)]
+    if not (pulls[0] <= 1e-6 and pulls[1] >= -1e-6):
+        raise LawBroken(
+            f"where all energies are {_ASTRAY:.0f} too low and too high the penalty's derivatives by a constant are "
+            f"{number(pulls[0])} and {number(pulls[1])}, expected none above 0 and none below."
+        )
+    return f"derivatives {number(pulls[0])} and {number(pulls[1])}"
+
+
+@law("energy")
 def declares_what_couples_the_batch(loss: EnergyLoss) -> str:
     """A sample's loss depends on the others of its batch if and only if couples_batch says so."""
     energy, real = _normal_energy(torch.zeros(()).double(), torch.zeros(()).double()), _data(8)
     others = torch.cat((real[:1], 3.0 * real[1:]))
-    state = loss.init_state(real, _SAMPLER, seeded(1))
+    state = _memory(loss, real, _SAMPLER, seeded(1))
     noise = NormalNoise(mean=torch.zeros(_DIMENSIONS).double(), root=1.5 * torch.eye(_DIMENSIONS).double())
     before, after = (
         loss(energy, data, rng=seeded(2), sampler=_SAMPLER, noise=noise, state=state).surrogate[0]
@@ -144,7 +183,7 @@ def survives_steep_energies(loss: EnergyLoss) -> str:
     # Small steps: it is the loss that is tried, not the chain.
     sampler = Langevin(step_size=1e-4)
     real = _data(8).float()
-    state = loss.init_state(real, sampler, seeded(1))
+    state = _memory(loss, real, sampler, seeded(1))
     terms = loss(_normal_energy(free, torch.zeros(())), real, rng=seeded(2), sampler=sampler, noise=noise, state=state)
     finite("the surrogate is", terms.surrogate)
     finite("the gradient is", torch.autograd.grad(terms.surrogate.sum(), free)[0])
@@ -170,7 +209,7 @@ def leaves_memory_and_data_alone(loss: EnergyLoss) -> str:
     real = _data(8)
     kept = real.clone()
     free = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    state = loss.init_state(real, _SAMPLER, seeded(1))
+    state = _memory(loss, real, _SAMPLER, seeded(1))
     before = {name: value.clone() for name, value in state.items()}
     noise = NormalNoise.fit(_data(64))
     energy = _normal_energy(free, torch.zeros(()).double())
@@ -182,3 +221,26 @@ def leaves_memory_and_data_alone(loss: EnergyLoss) -> str:
     if sorted(terms.state) != sorted(state) or any(value.requires_grad for value in terms.state.values()):
         raise LawBroken(f"the memory {sorted(state)} became {sorted(terms.state)}, expected the same, detached.")
     return "nothing changed in place"
+
+
+@law("energy")
+def remembers_its_own_chains(loss: EnergyLoss) -> str:
+    """The memory moves on with every batch, and holds what the model draws and not the data."""
+    real = _data(8) + _FAR
+    state = _memory(loss, real, _SAMPLER, seeded(1))
+    if not state:
+        raise LawSkipped("it has no memory")
+    energy = _normal_energy(torch.zeros(()).double(), torch.zeros(()).double())
+    noise = NormalNoise.fit(_data(64))
+    after = loss(energy, real, rng=seeded(2), sampler=_SAMPLER, noise=noise, state=state).state
+    if all(torch.equal(after[name], value) for name, value in state.items()):
+        raise LawBroken(
+            f"after a batch of {len(real)} the memory is as before, expected another: it is never replaced."
+        )
+    furthest = float(after["chains"].max()) if "chains" in after else 0.0
+    if not furthest < 0.5 * _FAR:
+        raise LawBroken(
+            f"with data around {_FAR:.0f} and a model around 0 a chain stands at {furthest:.4g}, expected around 0: "
+            f"chains go on from where they stood, not from the data."
+        )
+    return "the memory holds other numbers after a batch, and none of the data"

@@ -5,7 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genloss.losses._law_tools import Setting, derivatives_agree, descend, finite, number, probe, same, seeded
+from genloss.losses._law_tools import (
+    Setting,
+    derivatives_agree,
+    descend,
+    each_alone,
+    finite,
+    number,
+    probe,
+    same,
+    seeded,
+)
 from genloss.losses.attention_penalties import AttentionPenalty
 from genloss.losses.laws import LawBroken, LawSkipped, law
 from genloss.losses.sequence import TokenLoss
@@ -13,21 +23,35 @@ from genloss.losses.sequence_risk import RiskLoss
 
 __all__: list[str] = []
 
-_BATCH, _LENGTH, _VOCABULARY, _SAMPLES = 3, 5, 6, 4
+_BATCH, _VOCABULARY, _SAMPLES = 3, 6, 4
 _EXTREME = 3000.0  # a logit
+_LEAN = 0.1  # a logit, so small that smoothed targets still ask for more
+_LONGEST = 32  # tokens
 
 
-def _sentences() -> tuple[Tensor, Tensor, Tensor]:
-    """Returns logits, targets and a mask of sentences of 5, 3 and 1 tokens."""
-    logits = torch.randn(_BATCH, _LENGTH, _VOCABULARY, generator=seeded(), dtype=torch.float64)
-    targets = torch.randint(_VOCABULARY, (_BATCH, _LENGTH), generator=seeded(1))
-    return logits, targets, torch.arange(_LENGTH) < torch.tensor([[5], [3], [1]])
+def _shortest(loss: TokenLoss) -> int:
+    """Returns how many tokens a sentence needs for the loss to have a gradient: a loss on n-grams has none below n."""
+    for length in range(1, _LONGEST):
+        logits = torch.zeros(1, length, 2, dtype=torch.float64, requires_grad=True)
+        value = loss(logits, torch.zeros(1, length, dtype=torch.long), torch.ones(1, length, dtype=torch.bool))
+        if value.requires_grad and bool(torch.autograd.grad(value.sum(), logits)[0].any()):
+            return length
+    return 1
+
+
+def _sentences(loss: TokenLoss) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns logits, targets and a mask of sentences of which the shortest is as short as the loss bears."""
+    lengths = _shortest(loss) + torch.tensor([4, 2, 0])
+    longest = int(lengths.max())
+    logits = torch.randn(_BATCH, longest, _VOCABULARY, generator=seeded(), dtype=torch.float64)
+    targets = torch.randint(_VOCABULARY, (_BATCH, longest), generator=seeded(1))
+    return logits, targets, torch.arange(longest) < lengths[:, None]
 
 
 @probe("token")
 def _token_probe(loss: TokenLoss, setting: Setting) -> dict[str, Tensor]:
     """Returns the loss and its gradient in the logits."""
-    logits, targets, mask = _sentences()
+    logits, targets, mask = _sentences(loss)
     logits = setting.tensor(logits).requires_grad_()
     value = loss(logits, targets.to(setting.device), mask.to(setting.device))
     return {"the loss": value.detach(), "gradient": torch.autograd.grad(value.sum(), logits)[0]}
@@ -36,25 +60,23 @@ def _token_probe(loss: TokenLoss, setting: Setting) -> dict[str, Tensor]:
 @law("token")
 def padding_counts_nothing(loss: TokenLoss) -> str:
     """What the mask leaves out changes nothing, and sentences do not see each other."""
-    logits, targets, mask = _sentences()
+    logits, targets, mask = _sentences(loss)
     whole = loss(logits, targets, mask)
     if whole.shape != (_BATCH,):
         raise LawBroken(f"shape {tuple(whole.shape)} for a batch of {_BATCH}, expected ({_BATCH},).")
     junk = torch.where(mask.unsqueeze(-1), logits, 50.0 * logits.flip(-1))
     same("with other padding the loss is", loss(junk, torch.where(mask, targets, 0), mask), whole)
-    same(
-        "alone, without its padding, the second is", loss(logits[1:2, :3], targets[1:2, :3], mask[1:2, :3]), whole[1:2]
-    )
+    each_alone(whole, (mask,), lambda cut: loss(logits[cut], targets[cut], mask[cut]))
     return "padding and other sentences count nothing"
 
 
 @law("token")
 def rewards_the_right_tokens(loss: TokenLoss) -> str:
     """Right costs less than unsure, and unsure less than wrong."""
-    _, targets, mask = _sentences()
-    # Not too sure, which smoothed targets punish. Wrong everywhere: a token that no target holds.
-    right = 2.0 * torch.eye(_VOCABULARY + 1, dtype=torch.float64)[targets]
-    wrong = 2.0 * torch.eye(_VOCABULARY + 1, dtype=torch.float64)[torch.full_like(targets, _VOCABULARY)]
+    _, targets, mask = _sentences(loss)
+    # Wrong everywhere: a token that no target holds.
+    right = _LEAN * torch.eye(_VOCABULARY + 1, dtype=torch.float64)[targets]
+    wrong = _LEAN * torch.eye(_VOCABULARY + 1, dtype=torch.float64)[torch.full_like(targets, _VOCABULARY)]
     values = [loss(logits, targets, mask) for logits in (right, torch.zeros_like(right), wrong)]
     if not bool((values[0] < values[1]).all() and (values[1] < values[2]).all()):
         raise LawBroken(f"right, unsure and wrong cost {', '.join(map(number, values))}, expected them to rise.")
@@ -64,7 +86,7 @@ def rewards_the_right_tokens(loss: TokenLoss) -> str:
 @law("token")
 def pulls_where_it_is_wrong(loss: TokenLoss) -> str:
     """Where it is sure and wrong its gradient has not vanished."""
-    _, targets, mask = _sentences()
+    _, targets, mask = _sentences(loss)
     for size in (20.0, _EXTREME):
         wrong = size * torch.eye(_VOCABULARY + 1)[torch.full_like(targets, _VOCABULARY)]
         (gradient,) = torch.autograd.grad(loss(wrong.requires_grad_(), targets, mask).sum(), wrong)
@@ -81,7 +103,7 @@ def pulls_where_it_is_wrong(loss: TokenLoss) -> str:
 @law("token")
 def is_bounded_below(loss: TokenLoss) -> str:
     """Logits that grow and grow, on right tokens or wrong ones, do not lower it without end."""
-    logits, targets, mask = _sentences()
+    logits, targets, mask = _sentences(loss)
     tokens = torch.eye(_VOCABULARY, dtype=torch.float64)
     directions = {"the right tokens": tokens[targets], "all but the right tokens": -tokens[targets], "any": logits}
     for where, direction in directions.items():
@@ -96,27 +118,32 @@ def is_bounded_below(loss: TokenLoss) -> str:
 
 @law("token")
 def teaches_the_right_tokens(loss: TokenLoss) -> str:
-    """Descending it from equal logits makes every right token the likeliest, and moves nothing under the mask."""
-    logits, targets, mask = _sentences()
-    logits = torch.zeros_like(logits, requires_grad=True)
+    """Descending it from nearly equal logits makes every right token surer, and moves nothing under the mask."""
+    _, targets, mask = _sentences(loss)
+    # From quite equal ones a loss that takes words at any place would not know which goes where.
+    start = _LEAN * torch.eye(_VOCABULARY, dtype=torch.float64)[targets]
+    logits = start.clone().requires_grad_()
     first, last = descend(lambda: loss(logits, targets, mask).sum(), [logits], rate=0.3, steps=60)
-    learned = logits.detach().argmax(-1)
-    same("the likeliest tokens are", learned[mask], targets[mask])
-    same("under the mask the logits are", logits.detach()[~mask], torch.zeros_like(logits[~mask]))
+    learned = logits.detach()
+    same("the likeliest tokens are", learned.argmax(-1)[mask], targets[mask])
+    gained = (learned.log_softmax(-1) - start.log_softmax(-1)).gather(-1, targets.unsqueeze(-1)).squeeze(-1)[mask]
+    if not bool((gained > 0.0).all()):
+        raise LawBroken(f"log-probabilities of right tokens changed by {number(gained)}, expected all to rise.")
+    same("under the mask the logits are", learned[~mask], start[~mask])
     return f"from {first:.4g} to {last:.4g}"
 
 
 @law("token")
 def token_derivative_is_right(loss: TokenLoss) -> str:
     """The derivative is that of the value."""
-    logits, targets, mask = _sentences()
+    logits, targets, mask = _sentences(loss)
     return derivatives_agree("the loss", lambda a: loss(a, targets, mask), (logits,), second=True)
 
 
 @law("token")
 def tokens_survive_extremes(loss: TokenLoss) -> str:
     """At logits of some thousands, value and gradient are finite in float32."""
-    logits, targets, mask = _sentences()
+    logits, targets, mask = _sentences(loss)
     logits = (_EXTREME * logits).float().requires_grad_()
     value = loss(logits, targets, mask)
     finite("the loss at logits of some thousands is", value)
@@ -171,7 +198,9 @@ def settles_on_the_cheapest(loss: RiskLoss) -> str:
         return _risk(loss, logits.log_softmax(0)[samples], samples.double()).mean()
 
     descend(compute, [logits], rate=0.2, steps=100)
-    probability = logits.detach().softmax(0)[0]
+    # A loss that sharpens them is content once the sharpened probabilities settle.
+    sharpened = max(1.0, getattr(loss, "alpha", 1.0)) * logits.detach()
+    probability = sharpened.softmax(0)[0]
     if not probability > 0.9:
         raise LawBroken(
             f"of {_SAMPLES} sequences that cost 0 to {_SAMPLES - 1}, the one that costs nothing has the probability "
@@ -304,8 +333,7 @@ def attention_ignores_padding(loss: AttentionPenalty) -> str:
     whole = loss(attention, source, target)
     both = target.unsqueeze(2) & source.unsqueeze(1)
     same("with other padding the penalty is", loss(torch.where(both, attention, 7.0), source, target), whole)
-    cut = loss(attention[1:, :3, :4], source[1:, :4], target[1:, :3])
-    same("alone, without its padding, the second is", cut, whole[1:])
+    each_alone(whole, (source, target), lambda i, j: loss(attention[*j, i[1]], source[i], target[j]))
     return "padding and other sentences count nothing"
 
 
