@@ -60,6 +60,22 @@ def test_an_unknown_name_gets_the_nearest():
         find_loss("hinge", "penalty")
 
 
+def test_a_name_of_another_family_is_told_from_a_slip():
+    for name, known, family in (
+        ("wgan_gp", "gradient_penalty", "penalty"),
+        ("hinge", "hinge", "adversarial"),
+        ("ELBO", "elbo", "variational"),
+    ):
+        other = "adversarial" if family != "adversarial" else "penalty"
+        with pytest.raises(KeyError, match=f"no {other} loss named '{name}': {known} is of the family {family}"):
+            find_loss(name, other)
+
+
+def test_what_is_near_no_name_gets_them_all():
+    with pytest.raises(KeyError, match=r"'f_divergence'\. Known: .*f_alpha, f_gan, f_hellinger"):
+        find_loss("f_divergence", "adversarial")
+
+
 def test_classes_of_other_packages_and_classes_without_a_card_stay_out():
     @dataclasses.dataclass(frozen=True)
     class Own(Hinge):

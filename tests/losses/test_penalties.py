@@ -1,5 +1,6 @@
 """Penalties and constraints: closed forms on critics whose slope is known. Their laws are in tests/laws."""
 
+import copy
 import math
 
 import pytest
@@ -235,6 +236,8 @@ def test_a_memory_that_was_not_started_is_refused():
     ):
         with pytest.raises(ValueError, match=wrong):
             call()
+    with pytest.raises(TypeError, match=r"real_scores has dtype torch\.int64"):
+        LeCam().next_state(LeCam().init_state(), torch.ones(2).long(), torch.ones(2))
     with pytest.raises(ValueError, match="the state holds real, expected fake too"):
         LeCam()(linear, x, x, stream(), state={"real": torch.zeros(())})
 
@@ -264,6 +267,39 @@ def test_historical_average_is_the_mean_of_the_past():
         penalty([torch.zeros(3)], state=state)
 
 
+def test_historical_average_does_not_grow_with_other_parameters():
+    penalty = HistoricalAverage()
+    state = penalty.init_state([torch.zeros(1)])
+    with pytest.raises(ValueError, match="remembers 1 numbers and the parameters are 3; start the state anew"):
+        penalty.next_state(state, [torch.zeros(3)])
+
+
+@pytest.mark.parametrize(
+    "call", [WeightDecay(), OrthogonalPenalty(), HistoricalAverage(), WeightClip().apply_], ids=repr
+)
+@pytest.mark.parametrize("module", [nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2))], ids=repr)
+def test_a_module_is_not_its_parameters(call, module):
+    with pytest.raises(TypeError, match=r"parameters are a (Linear|Sequential), .*; pass module\.parameters\(\)"):
+        call(module)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("penalty", [R1(), GradientPenalty(), LeCam()], ids=repr)
+@pytest.mark.parametrize(
+    "layer", [nn.Linear(3, 1), nn.Conv1d(1, 1, 3), nn.Conv1d(1, 1, 3, bias=False), nn.LayerNorm(3)]
+)
+def test_a_critic_of_another_dtype_is_told_to_stay_in_float32(layer, penalty, dtype):
+    x = torch.ones(2, 1, 3)
+    with pytest.raises(TypeError, match=r"samples of torch\.float32 \(.*Keep the critic's parameters there.*autocast"):
+        penalty(copy.deepcopy(layer).to(dtype), x, x, stream())
+
+
+def test_another_error_of_a_critic_is_its_own():
+    x = torch.ones(2, 3)
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        R1()(nn.Linear(2, 1), x, x, stream())
+
+
 def test_parameters_must_be_there_and_floating():
     spent = iter([])
     with pytest.raises(ValueError, match="there is no parameter"):
@@ -278,6 +314,8 @@ def test_feature_matching_and_pulling_away_have_their_closed_forms():
     assert FeatureMatching()(real, fake).item() == pytest.approx(1.5**2)
     assert PullingAway()(real, fake).tolist() == [0.0, 0.0]
     assert PullingAway()(fake, torch.tensor([[2.0, 0.0], [-5.0, 0.0]])).tolist() == [1.0, 1.0]
+    for size in (1e20, 1e-25):
+        assert PullingAway()(fake, torch.tensor([[size, 0.0], [size, 0.0]])).tolist() == [1.0, 1.0]
     rng = stream()
     code = torch.randn(10, 6, generator=rng, dtype=torch.float64)
     unit = code / code.norm(dim=1, keepdim=True)

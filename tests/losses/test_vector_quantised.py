@@ -99,6 +99,12 @@ def test_a_latent_that_is_no_number_takes_no_code():
 def test_perplexity_counts_the_codes_in_use():
     assert VectorQuantised.perplexity(torch.tensor([0, 1, 2, 3]), 8).item() == pytest.approx(4.0)
     assert VectorQuantised.perplexity(torch.tensor([5, 5]), 8).item() == pytest.approx(1.0)
+    with pytest.raises(ValueError, match=r"indices lie in \[0, 3\], expected 0 to 1 for 2 codes"):
+        VectorQuantised.perplexity(torch.tensor([0, 1, 2, 3]), 2)
+    with pytest.raises(TypeError, match=r"indices have dtype torch\.float32"):
+        VectorQuantised.perplexity(torch.zeros(2), 8)
+    with pytest.raises(ValueError, match="at least one sample"):
+        VectorQuantised.perplexity(torch.zeros(0).long(), 8)
 
 
 def test_errors_say_what_to_do():
@@ -114,6 +120,20 @@ def test_errors_say_what_to_do():
         VectorQuantised()(latents, found, torch.zeros(2), codes=2)
     with pytest.raises(ValueError, match="the state holds nothing, expected codebook, count, total too"):
         VectorQuantised(decay=0.9).next_state({}, latents, found.indices)
+    loss = VectorQuantised(decay=0.9)
+    state = loss.init_state(torch.zeros(4, 3))
+    for indices, error, words in (
+        (torch.tensor([0, 4]), ValueError, r"indices lie in \[0, 4\], expected 0 to 3 for 4 codes"),
+        (torch.tensor([-1, 0]), ValueError, r"indices lie in \[-1, 0\], expected 0 to 3"),
+        (torch.tensor([0, 1, 2]), ValueError, r"latents have shape \(2, 3\) and indices \(3,\), expected"),
+        (torch.tensor([0.0, 1.0]), TypeError, r"indices have dtype torch\.float32, expected torch\.int64"),
+    ):
+        with pytest.raises(error, match=words):
+            loss.next_state(state, latents, indices)
+    with pytest.raises(ValueError, match=r"latents have shape \(2, 2\)"):
+        loss.next_state(state, torch.zeros(2, 2), found.indices)
+    with pytest.raises(TypeError, match=r"latents has dtype torch\.int64"):
+        loss.next_state(state, latents.long(), found.indices)
     with pytest.raises(ValueError, match="decay is '1', expected a positive finite number"):
         VectorQuantised(decay="1")
     with pytest.raises(ValueError, match="do not fit"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from genloss.losses._checks import (
 )
 from genloss.losses.card import Loss
 
-__all__ = ["Critic", "CriticView", "Penalty", "safe_norm"]
+__all__ = ["Critic", "CriticView", "Penalty", "safe_norm", "unit_rows"]
 
 Critic = Callable[[Tensor], Tensor]
 """Maps samples `(batch, ...)` to scores `(batch, ...)`."""
@@ -57,7 +58,7 @@ class CriticView:
         scores = self._given(samples)
         if scores is None:
             own = samples is self.real or samples is self.fake
-            scores = self.critic(at_least_float32(samples.detach() if own else samples))
+            scores = self._run(at_least_float32(samples.detach() if own else samples))
         _check_scores(scores, samples)
         return at_least_float32(scores)
 
@@ -71,7 +72,7 @@ class CriticView:
         with torch.enable_grad():
             if given is None:
                 samples = at_least_float32(samples.detach()).requires_grad_()
-                scores = self.critic(samples)
+                scores = self._run(samples)
             else:
                 scores = given
                 _check_graph(scores, samples)
@@ -107,6 +108,18 @@ class CriticView:
         random_stream(self.rng)
         noise = torch.randn(samples.shape, generator=self.rng, dtype=samples.dtype, device=self.rng.device)
         return samples + deviation * noise.to(samples.device)
+
+    def _run(self, samples: Tensor) -> Tensor:
+        try:
+            return self.critic(samples)
+        except RuntimeError as error:
+            if not re.search(r"\bd?type\b", str(error)):
+                raise
+            raise TypeError(
+                f"the critic does not take samples of {samples.dtype} ({error}), expected parameters of that dtype: a "
+                "penalty is computed in float32 or better. Keep the critic's parameters there, and use torch.autocast "
+                "to train in half precision."
+            ) from error
 
     def _given(self, samples: Tensor) -> Tensor | None:
         """Returns the scores handed over for exactly this tensor of samples."""
@@ -193,8 +206,8 @@ class Penalty(Loss, ABC):
             `(batch,)`; differentiable in the critic's parameters.
 
         Raises:
-            TypeError: a tensor is not floating, dtypes or devices differ, the scores handed over are of half
-                precision, or a penalty that draws got no generator.
+            TypeError: a tensor is not floating, dtypes or devices differ, the scores handed over or the critic's
+                parameters are of half precision, or a penalty that draws got no generator.
             ValueError: a tensor is empty, shapes differ, the scores do not depend on the samples, or the state is not
                 that of this penalty.
         """
@@ -236,3 +249,15 @@ def safe_norm(gradient: Tensor) -> Tensor:
     squared = gradient.square().sum(1)
     zero = squared == 0  # NaN is not, and stays
     return torch.where(zero, 0.0, torch.where(zero, 1.0, squared).sqrt())
+
+
+def unit_rows(rows: Tensor) -> Tensor:
+    """Returns every row at length 1, or 0 where it is 0, however small or large its numbers are."""
+    # In units of the largest number, whose square neither overflows nor rounds to 0.
+    rows = rows / _no_zeros(rows.detach().abs().amax(1, keepdim=True))
+    return rows / _no_zeros(safe_norm(rows)[:, None])
+
+
+def _no_zeros(divisor: Tensor) -> Tensor:
+    """Returns the divisor with 1 in the place of 0."""
+    return torch.where(divisor == 0, 1.0, divisor)

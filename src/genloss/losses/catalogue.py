@@ -34,16 +34,23 @@ def find_loss(name: str, family: str | None = None) -> type[Loss]:
     """Returns the loss class with this name, alias or class name.
 
     Raises:
-        KeyError: when no loss of the family has it, with the nearest name or alias.
+        KeyError: when no loss of the family has it, with the family that has, or the nearest name or alias.
 
     >>> find_loss("hinge").__name__
     'Hinge'
     """
     known = catalogue(family)
     for cls in known.values():
-        if name in (cls.card.name, cls.__name__, *cls.card.aliases):
+        if name in _names(cls):
             return cls
+    for cls in catalogue().values():
+        if name in _names(cls):
+            raise KeyError(f"there is no {family} loss named {name!r}: {cls.card.name} is of the family {cls.family}.")
     names = [name for cls in known.values() for name in (cls.card.name, *cls.card.aliases)]
-    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
     hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
     raise KeyError(f"there is no {family or 'known'} loss named {name!r}. {hint}")
+
+
+def _names(cls: type[Loss]) -> tuple[str, ...]:
+    return (cls.card.name, cls.__name__, *cls.card.aliases)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
-from genloss.losses._checks import at_least_float32, logits_not_probabilities, random_stream, remembers
+from genloss.losses._checks import at_least_float32, floating, logits_not_probabilities, random_stream, remembers
 from genloss.losses._fields import at_least, not_negative, positive, true_or_false
-from genloss.losses._penalty import CriticView, Penalty, safe_norm
+from genloss.losses._penalty import CriticView, Penalty, unit_rows
 from genloss.losses.card import Card, Reference
 
 __all__ = ["Consistency", "LatentConsistency", "LeCam", "VirtualAdversarial"]
@@ -85,6 +85,7 @@ class LeCam(Penalty):
     def next_state(self, state: Mapping[str, Tensor], real_scores: Tensor, fake_scores: Tensor) -> dict[str, Tensor]:
         """Returns both averages after an update on these scores, detached."""
         remembers(state, "real", "fake")
+        floating(real_scores=real_scores, fake_scores=fake_scores)
         scores = {"real": real_scores, "fake": fake_scores}
         means = {name: at_least_float32(values.detach()).mean() for name, values in scores.items()}
         return {name: torch.lerp(mean, state[name].to(mean), self.decay) for name, mean in means.items()}
@@ -179,15 +180,7 @@ class VirtualAdversarial(Penalty):
 
 def _unit(samples: Tensor) -> Tensor:
     """Returns every sample at length 1, or 0 where it is 0."""
-    rows = samples.flatten(1)
-    # Where a critic is sure, the gradient is so small that its square would round to 0.
-    rows = rows / _no_zeros(rows.abs().amax(1, keepdim=True))
-    return (rows / _no_zeros(safe_norm(rows)[:, None])).view_as(samples)
-
-
-def _no_zeros(divisor: Tensor) -> Tensor:
-    """Returns the divisor with 1 in the place of 0."""
-    return torch.where(divisor == 0, 1.0, divisor)
+    return unit_rows(samples.flatten(1)).view_as(samples)
 
 
 def _bernoulli_kl(first: Tensor, second: Tensor) -> Tensor:

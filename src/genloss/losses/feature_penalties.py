@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genloss.losses import _references as source
 from genloss.losses._checks import at_least_float32, floating, not_empty, same_kind, same_shape
-from genloss.losses._penalty import safe_norm
+from genloss.losses._penalty import unit_rows
 from genloss.losses.card import Card, Loss
 
 __all__ = ["FeatureMatching", "FeaturePenalty", "PullingAway"]
@@ -130,7 +130,6 @@ class PullingAway(FeaturePenalty):
         samples = fake.shape[0]
         if samples < 2:
             raise ValueError("there is a single sample, and PullingAway compares different ones; expected two or more.")
-        norm = safe_norm(fake)[:, None]
-        unit = fake / torch.where(norm == 0, 1.0, norm)
+        unit = unit_rows(fake)
         squared = (unit @ unit.T).square()
         return (squared.sum(1) - squared.diagonal()) / (samples - 1)

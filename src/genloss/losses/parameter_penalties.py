@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genloss.losses import _references as source
 from genloss.losses._checks import at_least_float32, floating, remembers
@@ -43,7 +43,7 @@ class ParameterPenalty(Loss, ABC):
             `()`, float32 or better; differentiable in the parameters.
 
         Raises:
-            TypeError: a parameter is not floating.
+            TypeError: the parameters are a module, or one is not floating.
             ValueError: there is no parameter, or the state is not that of this penalty.
         """
         kept = _listed(parameters)
@@ -65,6 +65,10 @@ class ParameterPenalty(Loss, ABC):
 
 def _floating_list(parameters: Iterable[Tensor]) -> list[Tensor]:
     """Returns the parameters as a list; raises when there is none or one is not floating."""
+    if isinstance(parameters, nn.Module) or not isinstance(parameters, Iterable):
+        raise TypeError(
+            f"parameters are a {type(parameters).__name__}, expected an iterable of tensors; pass module.parameters()."
+        )
     kept = list(parameters)
     if not kept:
         raise ValueError("there is no parameter; pass module.parameters(), an iterator that is not spent.")
@@ -219,19 +223,24 @@ class HistoricalAverage(ParameterPenalty):
 
     def next_state(self, state: Mapping[str, Tensor], parameters: Iterable[Tensor]) -> dict[str, Tensor]:
         """Returns the mean and the count with these parameters among the past."""
-        remembers(state, "mean", "count")
-        count = state["count"] + 1.0
-        return {"mean": state["mean"] + (_flat(_listed(parameters)).detach() - state["mean"]) / count, "count": count}
+        flat, count = _remembered(state, _listed(parameters)).detach(), state["count"] + 1.0
+        return {"mean": state["mean"] + (flat - state["mean"]) / count, "count": count}
 
     def _penalty(self, parameters: list[Tensor], state: Mapping[str, Tensor]) -> Tensor:
-        remembers(state, "mean", "count")
-        flat = _flat(parameters)
-        if flat.shape != state["mean"].shape:
-            raise ValueError(
-                f"the state remembers {state['mean'].numel()} numbers and the parameters are {flat.numel()}; start the "
-                "state anew with init_state(parameters)."
-            )
+        flat = _remembered(state, parameters)
         return (flat - state["mean"]).square().sum() * (state["count"] > 0)
+
+
+def _remembered(state: Mapping[str, Tensor], parameters: list[Tensor]) -> Tensor:
+    """Returns all parameters in one row; raises unless the state is one of as many numbers."""
+    remembers(state, "mean", "count")
+    flat = _flat(parameters)
+    if flat.shape != state["mean"].shape:
+        raise ValueError(
+            f"the state remembers {state['mean'].numel()} numbers and the parameters are {flat.numel()}; start the "
+            "state anew with init_state(parameters)."
+        )
+    return flat
 
 
 def _flat(parameters: list[Tensor]) -> Tensor:
@@ -257,7 +266,7 @@ class Constraint(Loss, ABC):
             parameters: the player's parameters, e.g. `module.parameters()`.
 
         Raises:
-            TypeError: a parameter is not floating.
+            TypeError: the parameters are a module, or one is not floating.
             ValueError: there is no parameter.
         """
 

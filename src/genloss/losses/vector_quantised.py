@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from genloss.losses._checks import at_least_float32, floating, not_empty, remembers, same_kind
+from genloss.losses._checks import at_least_float32, floating, not_empty, remembers, same_kind, whole_numbers
 from genloss.losses._fields import at_least, not_negative, positive
 from genloss.losses._pairwise import squared_distances
 from genloss.losses.card import Card, Loss, Reference
@@ -181,11 +181,21 @@ class VectorQuantised(Loss):
         """Returns the memory after one batch: each code's count and sum of members, and their mean as the codebook.
 
         Raises:
-            ValueError: the state is not one of `init_state`.
+            TypeError: the latents are not floating, or the indices not int64.
+            ValueError: the state is not one of `init_state`, shapes do not fit, or (checked on the CPU only) an index
+                is none of the codes.
         """
         if self.decay is None:
             return {}
         remembers(state, "codebook", "count", "total")
+        floating(latents=latents)
+        codes, dim = state["total"].shape
+        _check_indices(indices, codes)
+        if latents.shape != (*indices.shape, dim):
+            raise ValueError(
+                f"latents have shape {tuple(latents.shape)} and indices {tuple(indices.shape)}, expected (batch, ..., "
+                f"{dim}) and (batch, ...); pass the indices that quantise gave for these latents."
+            )
         flat = latents.detach().flatten(0, -2).to(state["total"])
         which = indices.flatten()
         counts = torch.zeros_like(state["count"]).index_add_(0, which, torch.ones_like(flat[:, 0]))
@@ -198,7 +208,27 @@ class VectorQuantised(Loss):
 
     @staticmethod
     def perplexity(indices: Tensor, codes: int) -> Tensor:
-        """Returns how many codes are in use: the exponential of the entropy of `indices`, between 1 and `codes`."""
+        """Returns how many codes are in use: the exponential of the entropy of `indices`, between 1 and `codes`.
+
+        Raises:
+            TypeError: the indices are not int64.
+            ValueError: there is none, or (checked on the CPU only) one is none of the codes.
+        """
+        at_least(1, codes=codes)
+        _check_indices(indices, codes)
+        not_empty(indices=indices)
         share = torch.bincount(indices.flatten(), minlength=codes).double() / indices.numel()
         used: Tensor = torch.special.entr(share).sum().exp()
         return used
+
+
+def _check_indices(indices: Tensor, codes: int) -> None:
+    """Raises unless the indices are int64 and, looked at on the CPU, name codes of the codebook."""
+    whole_numbers(indices=indices)
+    if not indices.is_cpu or indices.numel() == 0:
+        return
+    low, high = (int(end) for end in indices.aminmax())
+    if low < 0 or high >= codes:
+        raise ValueError(
+            f"indices lie in [{low}, {high}], expected 0 to {codes - 1} for {codes} codes; are they another codebook's?"
+        )
