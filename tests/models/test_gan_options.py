@@ -264,6 +264,32 @@ def test_an_average_remembers_where_each_update_went():
     torch.testing.assert_close(mean, flat + 2.0)
 
 
+def test_other_numbers_take_the_place_of_those_of_the_same_player_and_memories_stay():
+    penalty = LatentConsistency()
+    of = {"critic": AppliedPenalty(penalty), "generator": AppliedPenalty(penalty, player="generator")}
+    model = small(
+        penalties=[*of.values(), AppliedPenalty(HistoricalAverage()), AppliedConstraint(WeightClip(bound=1.0))]
+    )
+    model.after_update("discriminator")
+    before = model.state_dict()
+    for part in (AppliedPenalty(penalty, 7.0), AppliedPenalty(HistoricalAverage(), 5.0)):
+        model.take(part)
+    model.take(AppliedConstraint(WeightClip(bound=0.5)))
+    critic, generator = (model.restraints_of(name) for name in ("discriminator", "generator"))
+    assert [applied.weight for applied in critic.penalties] == [7.0, 5.0]
+    assert critic.constraints == (WeightClip(bound=0.5),)
+    assert [applied.weight for applied in generator.penalties] == [1.0, 5.0]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    model.take(NonSaturating(real_weight=2.0))
+    assert model.loss.real_weight == 2.0
+
+
+@pytest.mark.parametrize("wrong", [{"weight": -1.0}, {"weight": float("nan")}, {"interval": 0}, {"interval": 1.5}])
+def test_a_weight_or_an_interval_out_of_range_is_refused(wrong):
+    with pytest.raises(ValueError, match=rf"^{next(iter(wrong))} is "):
+        AppliedPenalty(R1(), **wrong)
+
+
 def test_scores_that_leave_the_range_of_a_loss_are_work_that_failed():
     model = small(FKullbackLeibler())
     model.discriminator = nn.Sequential(nn.Linear(2, 1), nn.Flatten(0))

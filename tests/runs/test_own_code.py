@@ -96,7 +96,7 @@ def built(*overrides):
         ("loss=own.py:Leaves", ["SystemExit: 5 (", "own.py, line 33)"]),
         ("loss=own.py:Asks", ["loss.weight is required: Asks has no default for it"]),
         ("loss=leaves.py:Any", ["SystemExit: 5 (", "leaves.py, line 2)"]),
-        ("loss=own.py:penalty", ["is not a subclass of genloss.losses.AdversarialLoss"]),
+        ("loss=own.py:penalty", ["is a Sum, expected a genloss.losses.AdversarialLoss"]),
         ("loss=own.py:inside", ["of the class Hidden, which was made inside a function"]),
         ("loss={name: own.py:asks, weight: 3}", ["loss.weight was given, but 'own.py:asks' is an instance"]),
     ],

@@ -211,12 +211,6 @@ REFUSED = [
     ("digits_vae", ["model.codebook={codes: 3}"], "model.codebook belongs to loss=vector_quantised"),
     ("digits_vae", ["loss=vector_quantised", "model.codebook={dim: 3}"], "codes of dimension 3 do not fill"),
     ("digits_vae", ["loss=vector_quantised", "model.prior=uniform"], "model.prior has no meaning"),
-    (
-        "digits_vae",
-        ["loss={name: elbo, samples: {schedule: linear, from: 1, to: 3}}"],
-        "loss.samples follows a schedule",
-    ),
-    ("digits_vae", ["loss={name: elbo, beta: {schedule: linear, from: 1, to: -3}}"], "loss: beta is -3.0"),
     ("digits_vae", ["loss=beta_tc_vae", "train.batch_size=1"], "expected at least 2"),
     ("ring_gan", ["model=vae", "model.likelihood=categorical"], "needs images, but 'ring' holds points"),
     ("digits_mmd", ["loss=wasserstein_1d"], "samples have 64 features, expected 1"),
@@ -315,6 +309,12 @@ RESUMED = [
     ("digits_vae", "loss={name: vector_quantised, decay: 0.9}", "train.ema=0.9"),
     ("digits_vae", "loss={name: wae, divergence: sliced_wasserstein}", "penalties=[weight_decay]"),
     ("digits_vae", "loss={name: elbo, beta: {schedule: cyclical, from: 0, to: 1, turns: 4}}"),
+    ("ring_gan", "penalties=[{name: r1, weight: {schedule: cosine, from: 0, to: 1, turns: 5}}]"),
+    (
+        "ring_gan",
+        "penalties=[{name: lecam, decay: {schedule: linear, from: 0.5, to: 0.9}}, {name: weight_clip, bound: "
+        "{schedule: linear, from: 0.3, to: 0.1}}, {name: weight_decay, weight: {schedule: linear, from: 1, to: 0}}]",
+    ),
 ]
 
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from genloss.training.schedule import Schedule
+from genloss.losses import GradientPenalty
+from genloss.models import AppliedPenalty
+from genloss.training.schedule import Schedule, Scheduled
 
 
 @pytest.mark.parametrize("kind", ["linear", "cosine"])
@@ -21,3 +23,16 @@ def test_cosine_is_flat_at_both_ends():
 def test_cyclical_ramps_in_the_first_half_of_each_period():
     schedule = Schedule(schedule="cyclical", start_value=0.0, end_value=1.0, start=0, turns=100)
     assert [schedule.value(t) for t in (25, 50, 75, 100, 125, 150)] == pytest.approx([0.5, 1, 1, 0, 0.5, 1])
+
+
+def test_the_fields_of_an_object_and_of_what_it_holds_change_at_once():
+    fall = Schedule(schedule="linear", start_value=1.0, end_value=-1.0, start=0, turns=4)
+    rise = Schedule(schedule="linear", start_value=0.0, end_value=8.0, start=0, turns=4)
+    penalty = Scheduled("penalties[0]", GradientPenalty(one_sided=True), {"target": fall})
+    applied = Scheduled(
+        "penalties[0]", AppliedPenalty(GradientPenalty(), interval=3), {"weight": rise, "penalty": penalty}
+    )
+    assert applied.value(1) == AppliedPenalty(GradientPenalty(one_sided=True, target=0.5), weight=2.0, interval=3)
+    assert applied.schedules() == [rise, fall]
+    with pytest.raises(ValueError, match=r"^penalties\[0\].target is -0.5 in turn 4: target is -0.5, expected"):
+        applied.value(3)

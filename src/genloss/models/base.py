@@ -105,6 +105,14 @@ class GenerativeModel(nn.Module, ABC):
         assert isinstance(restraints, PlayerRestraints)
         return restraints
 
+    def take(self, part: Any) -> None:
+        """Takes a loss, penalty or constraint with other numbers in the place of the one that it has."""
+        if not isinstance(part, Restraint):
+            self.loss = part
+            return
+        for player in self.players:
+            self.restraints_of(player.name).take(part)
+
     def set_updates(self, **updates: int) -> None:
         """Sets how many updates a turn players make, by their names; the others keep theirs."""
         self.players = tuple(replace(p, updates=updates.get(p.name, p.updates)) for p in self.players)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from genloss.errors import InputError
 from genloss.losses import Constraint, FeaturePenalty, ParameterPenalty, Penalty
+from genloss.losses._fields import at_least, not_negative
 from genloss.models.terms import Memory, Terms
 
 __all__ = ["AppliedConstraint", "AppliedPenalty", "PlayerRestraints", "Restraint"]
@@ -23,12 +24,19 @@ class AppliedPenalty:
         weight: factor of its mean, at least 0.
         interval: compute it in every `interval`-th turn only, at least 1.
         player: who minimises it; None for the players that the penalty is meant for.
+
+    Raises:
+        ValueError: the weight or the interval is out of range.
     """
 
     penalty: Penalty | ParameterPenalty | FeaturePenalty
     weight: float = 1.0
     interval: int = 1
     player: str | None = None
+
+    def __post_init__(self) -> None:
+        not_negative(weight=self.weight)
+        at_least(1, interval=self.interval)
 
     @property
     def name(self) -> str:
@@ -79,8 +87,7 @@ class PlayerRestraints(nn.Module):
         names = [restraint.name for restraint in restraints]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise InputError(f"{', '.join(twice)} is given twice for one player; give it once, with its whole weight.")
-        self.penalties = tuple(r for r in restraints if isinstance(r, AppliedPenalty))
-        self.constraints = tuple(r.constraint for r in restraints if isinstance(r, AppliedConstraint))
+        self._keep(restraints)
         kept = list(parameters)
         self.memories = nn.ModuleDict()
         for applied in self.penalties:
@@ -89,6 +96,16 @@ class PlayerRestraints(nn.Module):
                 self.memories[applied.name] = Memory(penalty.init_state(kept))
             elif isinstance(penalty, Penalty):
                 self.memories[applied.name] = Memory(penalty.init_state())
+
+    def _keep(self, restraints: Sequence[Restraint]) -> None:
+        self._restraints = tuple(restraints)
+        self.penalties = tuple(r for r in restraints if isinstance(r, AppliedPenalty))
+        self.constraints = tuple(r.constraint for r in restraints if isinstance(r, AppliedConstraint))
+
+    def take(self, restraint: Restraint) -> None:
+        """Takes a restraint in the place of that of its name which names the same player; what it remembers stays."""
+        same = (restraint.name, restraint.player)
+        self._keep([restraint if (own.name, own.player) == same else own for own in self._restraints])
 
     def due(self, turn: int) -> list[AppliedPenalty]:
         """Returns the penalties of this turn."""

@@ -16,6 +16,7 @@ from genloss.data import Dataset, known_datasets, load_data
 from genloss.errors import InputError, WorkError
 from genloss.losses import Loss
 from genloss.models import Streams
+from genloss.models.restraints import Restraint
 from genloss.runs.assembly import assemble
 from genloss.runs.choices import choose_loss, choose_restraints, schedule_of
 from genloss.runs.faults import out_of_memory
@@ -94,12 +95,13 @@ def build(recipe: Recipe, outline: Dataset | None = None) -> Built:
     device = choose_device(recipe.device)
     torch.set_num_threads(recipe.threads or (1 if _is_small(recipe) else torch.get_num_threads()))
     dataset = load(recipe) if outline is None else outline
-    chosen = choose_loss(recipe, dataset)
-    restraints, penalties = choose_restraints(recipe)
-    recipe = _located(recipe).model_copy(update={"loss": chosen.written, "penalties": penalties})
+    loss, penalties = choose_loss(recipe, dataset), choose_restraints(recipe)
+    restraints: list[Restraint] = [penalty.of for penalty in penalties]
+    written = {"loss": loss.written, "penalties": [penalty.written for penalty in penalties]}
+    recipe = _located(recipe).model_copy(update=written)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(recipe.seed, "init"))
-        model, recipe, notes = assemble(recipe, dataset, chosen.loss, restraints)
+        model, recipe, notes = assemble(recipe, dataset, loss.of, restraints)
     dataset = dataset.to(device)
     model = model.to(device)
     precision, reason = _precision(recipe, model, dataset, device)
@@ -111,16 +113,15 @@ def build(recipe: Recipe, outline: Dataset | None = None) -> Built:
         player.name: _training(model.module_of(player), recipe.train.player(player.name), recipe.train.steps)
         for player in model.players
     }
+    scheduled = [chosen.scheduled for chosen in (loss, *penalties) if chosen.scheduled is not None]
     state = TrainingState(
-        model, training, batches, streams, ema=recipe.train.ema, precision=precision, loss_schedules=chosen.schedules
+        model, training, batches, streams, ema=recipe.train.ema, precision=precision, scheduled=scheduled
     )
     if outline is None:
-        _try_losses(
-            state, recipe, [chosen.loss, *(part for restraint in restraints for part in vars(restraint).values())]
-        )
+        _try_losses(state, recipe, [loss.of, *(part for restraint in restraints for part in vars(restraint).values())])
     every = recipe.evaluation.every or max(1, recipe.train.steps // 10)
     timetable = Timetable(recipe.train.steps, recipe.train.log_every, every, recipe.train.checkpoint_every)
-    notes = [*dataset.notes, *chosen.notes, *notes]
+    notes = [*dataset.notes, *loss.notes, *notes]
     notes += [f"device {device.type}, {torch.get_num_threads()} threads, {reason}"]
     return Built(recipe, dataset, state, timetable, tuple(notes))
 

@@ -16,19 +16,18 @@ from genloss.runs.specification import (
     DEFAULT_LOSS,
     LOSS_BASES,
     PENALTY_BASES,
-    class_of,
-    construct,
     made,
     plain,
     to_mapping,
 )
 from genloss.training.randomness import stream
-from genloss.training.schedule import Schedule
+from genloss.training.schedule import Schedule, Scheduled
 
-__all__ = ["ChosenLoss", "choose_likelihood", "choose_loss", "choose_restraints", "schedule_of"]
+__all__ = ["Chosen", "choose_likelihood", "choose_loss", "choose_restraints", "schedule_of"]
 
 OPTIONS: tuple[str, ...] = ("weight", "interval", "player")  # of a penalty in a recipe, beside its own fields
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the typical distance: the bandwidths of an MMD
+TRIED = 10_000  # turns at which a scheduled object is made before the run: a tenth of a second at most
 
 
 @dataclass(frozen=True)
@@ -80,20 +79,20 @@ class _FromData:
 
 
 @dataclass(frozen=True)
-class ChosenLoss:
-    """A recipe's loss.
+class Chosen:
+    """A loss, penalty or constraint of a recipe.
 
     Args:
-        loss: the object; scheduled fields have their first value.
-        schedules: how fields change with the turn.
-        written: the loss as the resolved recipe holds it, every field written out.
+        of: the object; scheduled fields have their first value.
+        scheduled: how it changes with the turn, or None.
+        written: as the resolved recipe holds it, every field written out.
         notes: sentences on what was chosen and why.
     """
 
-    loss: Any
-    schedules: dict[str, Schedule]
+    of: Any
+    scheduled: Scheduled | None
     written: dict[str, Any]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def schedule_of(config: ScheduleConfig, steps: int) -> Schedule:
@@ -112,63 +111,45 @@ def schedule_of(config: ScheduleConfig, steps: int) -> Schedule:
     )
 
 
-def choose_loss(recipe: Recipe, dataset: Dataset) -> ChosenLoss:
+def choose_loss(recipe: Recipe, dataset: Dataset) -> Chosen:
     """Makes the recipe's loss.
 
     Raises:
-        InputError: the name is unknown, a field is wrong, or a schedule passes through a value that the loss refuses.
+        InputError: the name is unknown, a field is wrong, or schedules pass through values that the loss refuses.
     """
-    model = recipe.model
+    model, steps = recipe.model, recipe.train.steps
     fields = to_mapping(recipe.loss if recipe.loss is not None else DEFAULT_LOSS[model.name], "loss")
-    name = fields.pop("name")
-    cls = class_of(name, LOSS_BASES[model.name], "loss")
-    scheduled = {key: value for key, value in fields.items() if isinstance(value, dict) and "schedule" in value}
-    schedules = {key: _field_schedule(cls, key, value, recipe.train.steps) for key, value in scheduled.items()}
     fill = _FromData(recipe, dataset)
-    first = {key: schedule.value(0) for key, schedule in schedules.items()}
-    loss = made({"name": name, **fields, **first}, LOSS_BASES[model.name], "loss", fill)
-    for key, schedule in schedules.items():
-        # The values in between lie between the two ends, so only these need a look.
-        construct(cls, {**_fields(loss), key: schedule.end_value}, "loss")
-    written = {key: plain(value) for key, value in _fields(loss).items()} | scheduled
-    # A file is written with its whole path, so that the run finds it from anywhere, and an instance by its class.
-    name = plain(loss)["name"] if ":" in name else name
-    return ChosenLoss(loss, schedules, {"name": name, **written}, tuple(fill.notes))
+    loss = made(_first(fields, "loss"), LOSS_BASES[model.name], "loss", fill)
+    scheduled = _tried("loss", loss, _changes(loss, fields, "loss", steps), steps)
+    written = _written(plain(loss), fields)
+    if ":" not in fields["name"]:
+        # A file is written with its whole path, so that the run finds it from anywhere, and an instance by its class.
+        written["name"] = fields["name"]
+    return Chosen(loss, scheduled, written, tuple(fill.notes))
 
 
-def _fields(loss: Any) -> dict[str, Any]:
-    fields = dataclasses.fields(loss) if dataclasses.is_dataclass(loss) else ()
-    return {f.name: getattr(loss, f.name) for f in fields}
-
-
-def _field_schedule(cls: type[Any], key: str, value: dict[str, Any], steps: int) -> Schedule:
-    hint = typing.get_type_hints(cls).get(key, float)  # an unknown field is refused with the others
-    if float not in (hint, *typing.get_args(hint)):
-        raise InputError(f"loss.{key} follows a schedule, but it is no number that can change by the turn; give one.")
-    return schedule_of(checked(ScheduleConfig, value, f"loss.{key}"), steps)
-
-
-def choose_restraints(recipe: Recipe) -> tuple[list[Restraint], list[dict[str, Any]]]:
+def choose_restraints(recipe: Recipe) -> list[Chosen]:
     """Makes the recipe's penalties and constraints.
 
-    Returns:
-        Them, and how the resolved recipe holds them.
-
     Raises:
-        InputError: a name is unknown, or a field, weight, interval or player is wrong.
+        InputError: a name is unknown, a field, weight, interval or player is wrong, or schedules pass through values
+            that are refused.
     """
-    restraints: list[Restraint] = []
-    written = []
-    for position, specification in enumerate(recipe.penalties):
-        key = f"penalties[{position}]"
-        fields = to_mapping(specification, key)
-        options = {option: fields.pop(option) for option in OPTIONS if option in fields}
-        of = made(fields, PENALTY_BASES, key)
-        restraint = _applied(of, options, key)
-        restraints.append(restraint)
-        chosen = {option: getattr(restraint, option, None) for option in OPTIONS}
-        written.append({**plain(of), **{option: value for option, value in chosen.items() if value is not None}})
-    return restraints, written
+    return [_restraint(entry, f"penalties[{i}]", recipe.train.steps) for i, entry in enumerate(recipe.penalties)]
+
+
+def _restraint(specification: Any, key: str, steps: int) -> Chosen:
+    fields = to_mapping(specification, key)
+    options = {option: fields.pop(option) for option in OPTIONS if option in fields}
+    of = made(_first(fields, key), PENALTY_BASES, key)
+    restraint = _applied(of, _first(options, key), key)
+    changes = _changes(restraint, options, key, steps)
+    if inner := _changes(of, fields, key, steps):
+        changes["constraint" if isinstance(of, Constraint) else "penalty"] = Scheduled(key, of, inner)
+    chosen = {option: getattr(restraint, option, None) for option in OPTIONS}
+    written = {**plain(of), **{option: value for option, value in chosen.items() if value is not None}}
+    return Chosen(restraint, _tried(key, restraint, changes, steps), _written(written, {**fields, **options}))
 
 
 def _applied(of: Any, options: dict[str, Any], key: str) -> Restraint:
@@ -181,25 +162,88 @@ def _applied(of: Any, options: dict[str, Any], key: str) -> Restraint:
         return AppliedConstraint(of, player)
     card = getattr(of, "card", None)  # one of a person's own need not have a card
     weight, interval = options.get("weight", 1.0 if card is None else card.weight), options.get("interval", 1)
-    if isinstance(weight, bool) or not (isinstance(weight, (int, float)) and weight >= 0):
-        raise InputError(f"{key}.weight is {weight!r}, expected a number of at least 0.")
-    if isinstance(interval, bool) or not (isinstance(interval, int) and interval >= 1):
-        raise InputError(f"{key}.interval is {interval!r}, expected a whole number of at least 1.")
-    return AppliedPenalty(of, float(weight), interval, player)
+    try:
+        return AppliedPenalty(of, float(weight) if type(weight) is int else weight, interval, player)
+    except ValueError as error:
+        raise InputError(f"{key}.{error}") from error
+
+
+def _is_schedule(value: Any) -> bool:
+    return isinstance(value, dict) and "schedule" in value and "name" not in value
+
+
+def _is_part(value: Any) -> bool:
+    """Says whether a field holds another loss, written as a mapping."""
+    return isinstance(value, dict) and "name" in value
+
+
+def _first(fields: dict[str, Any], key: str) -> dict[str, Any]:
+    """Returns a specification as it is in the first turn: each schedule's start in its place."""
+    first = dict(fields)
+    for name, value in fields.items():
+        if _is_schedule(value):
+            first[name] = checked(ScheduleConfig, value, f"{key}.{name}").start_value
+        elif _is_part(value):
+            first[name] = _first(value, f"{key}.{name}")
+    return first
+
+
+def _changes(of: Any, fields: dict[str, Any], key: str, steps: int) -> dict[str, Schedule | Scheduled]:
+    """Returns how the fields of an object change with the turn, and those of the losses that it holds."""
+    changes: dict[str, Schedule | Scheduled] = {}
+    for name, value in fields.items():
+        place = f"{key}.{name}"
+        if _is_schedule(value):
+            hint = typing.get_type_hints(type(of))[name]
+            if float not in (hint, *typing.get_args(hint)):
+                raise InputError(f"{place} follows a schedule, but only real numbers can; give it one value.")
+            changes[name] = schedule_of(checked(ScheduleConfig, value, place), steps)
+        elif _is_part(value) and (inner := _changes(getattr(of, name), value, place, steps)):
+            changes[name] = Scheduled(place, getattr(of, name), inner)
+    return changes
+
+
+def _written(tree: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """Returns what `plain` wrote of an object with its schedules in their places."""
+    schedules = {name: value for name, value in fields.items() if _is_schedule(value)}
+    parts = {name: _written(tree[name], value) for name, value in fields.items() if _is_part(value)}
+    return tree | schedules | parts
+
+
+def _tried(key: str, of: Any, changes: dict[str, Schedule | Scheduled], steps: int) -> Scheduled | None:
+    """Makes an object at the turns of a run, many where it changes, so that a value it refuses is said before."""
+    if not changes:
+        return None
+    scheduled = Scheduled(key, of, changes)
+    ramps = [range(s.start, min(s.start + s.turns + 1, steps)) for s in scheduled.schedules()]
+    turns = {turn for some in (range(steps), *ramps) for turn in (*some[:: len(some) // TRIED + 1], *some[-1:])}
+    try:
+        for turn in sorted(turns):
+            scheduled.value(turn)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return scheduled
 
 
 def choose_likelihood(recipe: Recipe, dataset: Dataset) -> Likelihood:
     """Makes the density of a vae's decoder: a learned Gaussian, or a Bernoulli for binary data, if left out.
 
     Raises:
-        InputError: the name is unknown, a field is wrong, or the density needs pixels that the data do not have.
+        InputError: the name is unknown, a field is wrong or follows a schedule, or the density needs pixels that the
+            data do not have.
     """
     default = {"name": "bernoulli"} if dataset.binarise != "none" else {"name": "gaussian", "variance": "shared"}
-    specification = recipe.model.likelihood or default
-    likelihood: Likelihood = made(specification, (Likelihood,), "model.likelihood", _FromData(recipe, dataset))
+    fields = to_mapping(recipe.model.likelihood or default, "model.likelihood")
+    for name, value in fields.items():
+        if _is_schedule(value):
+            raise InputError(
+                f"model.likelihood.{name} follows a schedule, but a decoder's density stays the same for the whole "
+                "run, or its bounds would not compare; give it one value."
+            )
+    likelihood: Likelihood = made(fields, (Likelihood,), "model.likelihood", _FromData(recipe, dataset))
     if likelihood.levels_of_data() is not None and dataset.kind != "image":
-        name = to_mapping(specification, "model.likelihood")["name"]
         raise InputError(
-            f"model.likelihood={name} needs images, but {dataset.name!r} holds {dataset.kind}; use gaussian or laplace."
+            f"model.likelihood={fields['name']} needs images, but {dataset.name!r} holds {dataset.kind}; use gaussian "
+            "or laplace."
         )
     return likelihood

@@ -231,7 +231,9 @@ class Recipe(Strict):
     preset: Literal["paper"] | None = Field(None, description="optimiser, schedule and constraint of the loss's paper")
     data: DataConfig
     model: ModelConfig
-    loss: Any = Field(None, description="name, {name: ..., field: ...} or package.module:Class")
+    loss: Any = Field(
+        None, description="name, {name: ..., field: ...} or package.module:Class; a number may be a schedule"
+    )
     penalties: list[Any] = Field(default_factory=list, description="likewise, with `weight`, `interval` and `player`")
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

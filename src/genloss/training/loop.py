@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -64,6 +63,9 @@ def train(state: TrainingState, timetable: Timetable, hooks: Hooks) -> Iterator[
     Yields:
         `StepDone` an update, `TurnDone` a turn, `Evaluated` and `CheckpointSaved` when they happen, `Diverged` at most
         once, `Finished` last.
+
+    Raises:
+        WorkError: a loss or penalty refused what the networks put out, or what a schedule makes of its fields.
     """
     state.model.train()
     while state.turn < timetable.turns:
@@ -121,9 +123,7 @@ def _evaluate(state: TrainingState, hooks: Hooks) -> Evaluated | Diverged:
 
 
 def _turn(state: TrainingState) -> Iterator[StepDone]:
-    if state.loss_schedules:
-        now = {name: schedule.value(state.turn - 1) for name, schedule in state.loss_schedules.items()}
-        state.model.loss = cast(Any, replace)(state.model.loss, **now)
+    state.follow_schedules()
     moving = [player for player in state.model.players if player.moves(state.turn)]
     batches = [state.batches.next() for _ in range(max(player.updates for player in moving))]
     for player in moving:

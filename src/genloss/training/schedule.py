@@ -1,12 +1,13 @@
-"""Numbers that change with the turn: learning rates, loss weights."""
+"""Numbers that change with the turn: learning rates, weights, fields of a loss."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-__all__ = ["Schedule"]
+__all__ = ["Schedule", "Scheduled"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,3 +44,43 @@ class Schedule:
         if self.schedule == "cosine":
             share = 0.5 - 0.5 * math.cos(math.pi * share)
         return self.start_value + share * (self.end_value - self.start_value)
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A loss, penalty or constraint of which some fields change with the turn.
+
+    Args:
+        name: how messages call it, the key of the recipe.
+        of: a frozen dataclass.
+        fields: how its fields change; one that holds another such object is a `Scheduled` itself.
+
+    Example:
+        >>> from genloss.losses import WeightClip
+        >>> fall = Schedule(schedule="linear", start_value=0.5, end_value=0.0, start=0, turns=5)
+        >>> Scheduled("penalties[0]", WeightClip(), {"bound": fall}).value(1)
+        WeightClip(bound=0.4)
+    """
+
+    name: str
+    of: Any
+    fields: Mapping[str, Schedule | Scheduled]
+
+    def value(self, turn: int) -> Any:
+        """Returns the object at a turn, counted from 0; all its fields change at once.
+
+        Raises:
+            ValueError: the object refuses their values; the message names the turn as the loop counts it, from 1.
+        """
+        values = {name: field.value(turn) for name, field in self.fields.items()}
+        try:
+            return replace(self.of, **values)
+        except Exception as error:  # code of one's own may raise anything
+            numbers = [f"{self.name}.{name} is {v:.6g}" for name, v in values.items() if isinstance(v, (int, float))]
+            said = str(error) or type(error).__name__
+            raise ValueError(f"{' and '.join(numbers) or self.name} in turn {turn + 1}: {said}") from error
+
+    def schedules(self) -> list[Schedule]:
+        """Returns the schedules of its fields and of the objects that they hold."""
+        parts = (part.schedules() if isinstance(part, Scheduled) else [part] for part in self.fields.values())
+        return [schedule for part in parts for schedule in part]

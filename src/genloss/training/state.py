@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genloss.errors import WorkError
 from genloss.models.base import GenerativeModel, Player, Streams
 from genloss.training.batches import BatchStream
 from genloss.training.history import History
-from genloss.training.schedule import Schedule
+from genloss.training.schedule import Schedule, Scheduled
 
 __all__ = ["PlayerTraining", "TrainingState"]
 
@@ -45,7 +46,7 @@ class TrainingState:
         streams: the random streams by name.
         ema: decay of the exponential moving average of the sampling networks, or None.
         precision: dtype of the networks' autocast, float32 for none.
-        loss_schedules: fields of `model.loss` that change with the turn.
+        scheduled: the model's loss, penalties and constraints of which fields change with the turn.
     """
 
     model: GenerativeModel
@@ -54,7 +55,7 @@ class TrainingState:
     streams: dict[str, torch.Generator]
     ema: float | None = None
     precision: torch.dtype = torch.float32
-    loss_schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    scheduled: Sequence[Scheduled] = ()
     turn: int = 0
     samples: int = 0
     best: float | None = None
@@ -85,6 +86,18 @@ class TrainingState:
     def _named(self, player: Player) -> list[tuple[str, nn.Parameter]]:
         prefix = f"{player.module}." if player.module else ""
         return [(prefix + name, p) for name, p in self.model.module_of(player).named_parameters()]
+
+    def follow_schedules(self) -> None:
+        """Gives the model's loss, penalties and constraints the numbers of this turn, which alone decides them.
+
+        Raises:
+            WorkError: one of them refuses its numbers.
+        """
+        try:
+            for part in self.scheduled:
+                self.model.take(part.value(max(0, self.turn - 1)))
+        except ValueError as error:
+            raise WorkError(str(error)) from error
 
     def average(self) -> None:
         """Moves the averages one step towards the current weights; buffers are copied."""
@@ -156,3 +169,4 @@ class TrainingState:
         for name, how in self.training.items():
             how.optimizer.load_state_dict(state["optimizers"][name])
         self.history.load_state_dict(state["history"])
+        self.follow_schedules()
