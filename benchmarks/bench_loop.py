@@ -24,7 +24,7 @@ def main() -> None:
     options = arguments(main.__doc__ or "", rounds=40)
     with tempfile.TemporaryDirectory() as runs:
         listened = _built(options.device, options.seed, options.threads, runs)
-        folder = RunFolder.create(listened.recipe)
+        folder = RunFolder.create(listened.recipe, listened.dataset, {})
         sides = {
             "bare": bare(options.device, options.seed),
             "loop": turns(_built(options.device, options.seed, options.threads, runs), TURNS),

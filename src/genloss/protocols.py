@@ -77,18 +77,23 @@ class Diverged:
 
     Args:
         turn: the turn of the first value that was not finite.
-        player: whose update it was.
-        tensor: the first tensor at fault: a term, a score or the gradient of a named parameter.
+        player: whose update it was; None for a metric, which is no player's.
+        tensor: the first tensor at fault: a term, a score, the gradient of a named parameter, or the metric.
         value: what it held, `nan`, `inf` or `-inf`.
     """
 
     turn: int
-    player: str
+    player: str | None
     tensor: str
     value: float
 
     def sentence(self) -> str:
         """The finding in one sentence."""
+        if self.player is None:
+            return (
+                f"the run diverged: measured at turn {self.turn}, {self.tensor!r} was {self.value}; lower the learning "
+                "rates, clip the gradients or add a penalty."
+            )
         return (
             f"the run diverged at turn {self.turn}: {self.tensor!r} of player {self.player!r} became {self.value}; "
             "lower its learning rate, clip its gradient or add a penalty."

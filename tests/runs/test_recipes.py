@@ -88,6 +88,7 @@ def test_a_recipe_survives_being_written():
         ("ring_gan", ["train.step=3"], "train.step is not a key of a recipe. Did you mean 'train.steps'"),
         ("ring_gan", ["trian.steps=3"], "trian is not a key of a recipe. Did you mean 'train'"),
         ("ring_gan", ["loss=hing"], "loss='hing' is not a known adversarial loss. Did you mean 'hinge'"),
+        ("ring_gan", ["loss=wgan_gp"], "loss='wgan_gp' is gradient_penalty of family penalty, but adversarial is"),
         ("ring_gan", ["loss=elbo"], "loss='elbo' is of family variational, but adversarial is needed here"),
         ("ring_gan", ["loss={name: hinge, margin: 2}"], "loss.margin is not a field of Hinge"),
         ("ring_gan", ["loss={name: non_saturating, real_label: high}"], "loss.real_label is 'high'"),
@@ -210,3 +211,21 @@ def test_folders_are_numbered_and_never_overwritten(tmp_path):
     dataset = load_data("digits")
     names = [RunFolder.create(recipe, dataset, {}).path.name for _ in range(3)]
     assert names == ["ring_gan-1", "ring_gan-2", "ring_gan-3"]
+
+
+@pytest.mark.parametrize("optimizer", ["train.optimizer=adam", "train.optimizer=adamw", "train.learning_rate=0.1"])
+def test_momentum_of_an_optimiser_that_has_none_is_refused(optimizer):
+    with pytest.raises(InputError, match=r"train\.momentum is 0\.9, but adamw? has none"):
+        build(read_recipe("digits_gan", [*TINY, optimizer, "train.momentum=0.9"])[0])
+
+
+def test_betas_of_a_recipe_that_another_optimiser_leaves_out_are_noted():
+    ready = build(read_recipe("digits_gan", [*TINY, "train.optimizer=sgd"])[0])
+    assert "sgd has no betas: those of the generator are left out" in ready.notes
+
+
+@pytest.mark.parametrize(("every", "count"), [("0", 1), ("null", 10), ("7", 3)])
+def test_how_often_a_run_is_evaluated(tmp_path, every, count):
+    changes = [*TINY, "train.steps=20", f"evaluation.every={every}", f"runs_dir={tmp_path}"]
+    run = train_run(read_recipe("digits_gan", changes)[0]).folder
+    assert sum(event["event"] == "evaluated" for event in RunFolder.open(run).events()) == count

@@ -11,7 +11,7 @@ from genloss.protocols import CheckpointSaved, Diverged, Evaluated, Finished, St
 from genloss.training.batches import BatchStream
 from genloss.training.checkpoint import load_checkpoint, save_checkpoint
 from genloss.training.history import History
-from genloss.training.loop import Hooks, Timetable, train
+from genloss.training.loop import Hooks, Timetable, _fault, train
 from genloss.training.randomness import spawn, stream
 from tests.training.tiny import cloud, make_state
 
@@ -151,6 +151,23 @@ def test_weights_that_overflow_are_never_saved(tmp_path):
     assert (fault.turn, fault.player) == (4, "generator")
     assert fault.tensor.startswith("weights of generator.")
     assert [e.turn for e in events if isinstance(e, CheckpointSaved)] == [2]
+
+
+def test_weights_whose_squares_overflow_are_finite():
+    state = make_state()
+    first = next(state.model.generator.parameters())
+    first.data.fill_(1e25)
+    assert _fault(state, weights=True) is None
+    first.data[0, 0] = math.nan
+    assert _fault(state, weights=True).player == "generator"
+
+
+def test_a_metric_that_is_not_finite_is_no_players():
+    state = make_state()
+    events = list(train(state, Timetable(2, evaluate_every=1), Hooks(evaluate=lambda state: {"bound": math.nan})))
+    (fault,) = [e for e in events if isinstance(e, Diverged)]
+    assert (fault.turn, fault.player) == (1, None)
+    assert fault.sentence().startswith("the run diverged: measured at turn 1, 'bound' was nan; lower the learning")
 
 
 def test_an_infinite_gradient_is_named_by_its_parameter():

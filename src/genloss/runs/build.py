@@ -15,7 +15,7 @@ from torch import nn
 from genloss.data import Dataset, known_datasets, load_data
 from genloss.errors import InputError, WorkError
 from genloss.losses import Loss
-from genloss.models import Streams
+from genloss.models import GenerativeModel, Streams
 from genloss.models.restraints import Restraint
 from genloss.runs.assembly import assemble
 from genloss.runs.choices import choose_loss, choose_restraints, schedule_of
@@ -28,6 +28,8 @@ from genloss.training.randomness import seed_of, spawn, stream
 from genloss.training.state import PlayerTraining, TrainingState
 
 __all__ = ["Built", "build", "choose_device", "load"]
+
+_WITH_BETAS = ("adam", "adamw")
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,10 @@ def build(recipe: Recipe, outline: Dataset | None = None) -> Built:
     )
     if outline is None:
         _try_losses(state, recipe, [loss.of, *(part for restraint in restraints for part in vars(restraint).values())])
-    every = recipe.evaluation.every or max(1, recipe.train.steps // 10)
+    every = recipe.evaluation.every
+    every = max(1, recipe.train.steps // 10) if every is None else every
     timetable = Timetable(recipe.train.steps, recipe.train.log_every, every, recipe.train.checkpoint_every)
-    notes = [*dataset.notes, *loss.notes, *notes]
+    notes = [*dataset.notes, *loss.notes, *notes, *_left_out(recipe, model)]
     notes += [f"device {device.type}, {torch.get_num_threads()} threads, {reason}"]
     return Built(recipe, dataset, state, timetable, tuple(notes))
 
@@ -192,6 +195,11 @@ def _training(module: nn.Module, config: PlayerConfig, steps: int) -> PlayerTrai
     schedule = schedule_of(rate, steps) if isinstance(rate, ScheduleConfig) else None
     value = schedule.value(0) if schedule is not None else float(rate)  # type: ignore[arg-type]
     parameters = list(module.parameters())
+    if config.momentum and config.optimizer in (None, *_WITH_BETAS):
+        raise InputError(
+            f"train.momentum is {config.momentum}, but {config.optimizer or 'adam'} has none: it has betas; leave "
+            "momentum out, or set train.optimizer to sgd or rmsprop."
+        )
     decay = config.weight_decay or 0.0
     betas = config.betas or (0.9, 0.999)
     makers: dict[str, Callable[[], torch.optim.Optimizer]] = {
@@ -201,3 +209,13 @@ def _training(module: nn.Module, config: PlayerConfig, steps: int) -> PlayerTrai
         "rmsprop": lambda: torch.optim.RMSprop(parameters, value, momentum=config.momentum or 0.0, weight_decay=decay),
     }
     return PlayerTraining(makers[config.optimizer or "adam"](), schedule, config.clip_norm)
+
+
+def _left_out(recipe: Recipe, model: GenerativeModel) -> list[str]:
+    """Says which players' betas, of a recipe for another optimiser, have no effect."""
+    configs = [(player.name, recipe.train.player(player.name)) for player in model.players]
+    return [
+        f"{config.optimizer} has no betas: those of the {name} are left out"
+        for name, config in configs
+        if config.betas is not None and config.optimizer not in (None, *_WITH_BETAS)
+    ]

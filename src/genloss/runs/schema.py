@@ -196,7 +196,9 @@ class ModelConfig(Strict):
 class EvaluationConfig(Strict):
     """How the run is measured and which checkpoint is the best."""
 
-    every: int = Field(0, ge=0, description="turns between two evaluations; 0: only at the end")
+    every: int | None = Field(
+        None, ge=0, description="turns between two evaluations; 0: only at the end; by default ten in all"
+    )
     samples: int = Field(2000, ge=10, description="generated and real samples of an evaluation in training")
     features: Literal["pixels", "classifier"] = "pixels"
     metric: str | None = Field(

@@ -82,9 +82,14 @@ def class_of(name: str, bases: tuple[type[Loss], ...], key: str) -> type[Any]:
             continue
     known = [other for family in families for other in catalogue(family)]
     kind = " or ".join(dict.fromkeys("penalty" if family.endswith("penalty") else family for family in families))
-    if name in catalogue():
+    try:
+        other = find_loss(name)
+    except KeyError:
+        pass
+    else:
+        alias = "" if name == other.card.name else f"{other.card.name} "
         raise InputError(
-            f"{key}={name!r} is of family {catalogue()[name].family}, but {kind} is needed here: {', '.join(known)}."
+            f"{key}={name!r} is {alias}of family {other.family}, but {kind} is needed here: {', '.join(known)}."
         )
     kind += " loss" if families[-1] in _ADJECTIVES else ""
     raise InputError(f"{key}={name!r} is not a known {kind}.{did_you_mean(name, known)}")

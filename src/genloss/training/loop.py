@@ -103,10 +103,11 @@ def _fault(state: TrainingState, *, weights: bool) -> Diverged | None:
         return fault
     for player in state.model.players:
         named = state.parameters(player)
-        norms = torch.stack(torch._foreach_norm([parameter.detach() for _, parameter in named])).tolist()
-        for (name, _), norm in zip(named, norms, strict=True):
-            if not abs(norm) < float("inf"):
-                return Diverged(state.turn, player.name, f"weights of {name}", norm)
+        # The largest weight of each, for a sum of squares would overflow where the weights do not.
+        largest = torch._foreach_norm([parameter.detach() for _, parameter in named], float("inf"))
+        for (name, _), weight in zip(named, torch.stack(largest).tolist(), strict=True):
+            if not abs(weight) < float("inf"):
+                return Diverged(state.turn, player.name, f"weights of {name}", weight)
     return None
 
 
@@ -115,7 +116,7 @@ def _evaluate(state: TrainingState, hooks: Hooks) -> Evaluated | Diverged:
     metrics = hooks.evaluate(state)
     for name, value in metrics.items():
         if not abs(value) < float("inf"):
-            return Diverged(state.turn, "evaluation", name, value)
+            return Diverged(state.turn, None, name, value)
     best = hooks.better(state, metrics)
     if best is not None:
         state.best = best
