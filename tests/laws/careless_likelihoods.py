@@ -11,18 +11,22 @@ from genloss.losses import EnergyLoss, EnergyTerms, Likelihood, Sampler, Variati
 
 
 class OwnELBO(VariationalLoss):
-    """The evidence lower bound written out; subclasses differ in one line."""
+    """The evidence lower bound written out, in units of the prior; subclasses differ in one line."""
 
     samples = 1
 
     def kl(self, mean, log_variance):
         return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(-1)
 
+    def in_units_of(self, prior, posterior):
+        mean = (posterior.mean - prior.mean) * (-0.5 * prior.log_variance).exp()
+        return mean, posterior.log_variance - prior.log_variance
+
     def reported(self, reconstruction, kl):
         return reconstruction - kl
 
     def _terms(self, posterior, prior, z, log_likelihood, rng):
-        kl = self.kl(posterior.mean.to(z), posterior.log_variance.to(z))
+        kl = self.kl(*self.in_units_of(prior, posterior))
         reconstruction = log_likelihood.mean(0)
         bound = self.reported(reconstruction, kl)
         return VariationalTerms(surrogate=kl - reconstruction, bound=bound, parts={"kl": kl})
@@ -33,6 +37,13 @@ class MeanOverLatents(OwnELBO):
 
     def kl(self, mean, log_variance):
         return super().kl(mean, log_variance) / mean.shape[-1]
+
+
+class PriorIgnored(OwnELBO):
+    """N(0, I) whatever prior is handed over."""
+
+    def in_units_of(self, prior, posterior):
+        return posterior.mean, posterior.log_variance
 
 
 class LogVarianceForDeviation(OwnELBO):
@@ -182,6 +193,48 @@ class MeanTwice(OwnGaussian):
         return 2 * parameters[0]
 
 
+class SamplesOfTheGlobalGenerator(OwnGaussian):
+    """Samples by `torch.randn_like`."""
+
+    def _sample(self, parameters, rng):
+        return parameters[0] + (0.5 * parameters[1]).exp() * torch.randn_like(parameters[0])
+
+
+class SamplesOfASeed(OwnGaussian):
+    """Samples of a generator of its own, the same ones in every call."""
+
+    def _sample(self, parameters, rng):
+        return super()._sample(parameters, torch.Generator().manual_seed(0))
+
+
+class NarrowMeanOff(OwnGaussian):
+    """A narrow density, and a mean half a deviation off."""
+
+    def _log_prob(self, x, parameters):
+        return super()._log_prob(x, (parameters[0], parameters[1] - 10.0))
+
+    def _mean(self, parameters):
+        return parameters[0] + 0.5 * (0.5 * parameters[1] - 5.0).exp()
+
+    def _sample(self, parameters, rng):
+        return super()._sample((parameters[0], parameters[1] - 10.0), rng)
+
+
+class OwnStudent(Likelihood):
+    """Five degrees of freedom: heavy tails."""
+
+    def _log_prob(self, x, parameters):
+        constant = math.lgamma(3.0) - math.lgamma(2.5) - 0.5 * math.log(5.0 * math.pi)
+        return constant - 3.0 * torch.log1p((x - parameters[0]).square() / 5.0)
+
+    def _mean(self, parameters):
+        return parameters[0]
+
+    def _sample(self, parameters, rng):
+        normal = torch.randn((6, *parameters[0].shape), generator=rng, dtype=torch.float64).to(parameters[0])
+        return parameters[0] + normal[0] / normal[1:].square().mean(0).sqrt()
+
+
 class OwnCoin(Likelihood):
     """A Bernoulli whose levels are of float32, as tensors are by default."""
 
@@ -306,6 +359,7 @@ class PenaltyRewarded(PenalisedChains):
 
 MISTAKES = [
     (MeanOverLatents(), "does not exceed log p(x)"),
+    (PriorIgnored(), "does not exceed log p(x)"),
     (LogVarianceForDeviation(), "does not exceed log p(x)"),
     (ReversedDivergence(), "does not exceed log p(x)"),
     (KLTermAdded(), "does not exceed log p(x)"),
@@ -322,6 +376,9 @@ MISTAKES = [
     (ConstantForgotten(), "integrate, to 1"),
     (DeviationFromLogVariance(), "mean and spread"),
     (MeanTwice(), "The mean is that of the density"),
+    (NarrowMeanOff(), "The mean is that of the density"),
+    (SamplesOfTheGlobalGenerator(), "the global generator is left alone"),
+    (SamplesOfASeed(), "repeat with their seed"),
     (ClimbsTheEnergy(), "mean and variance are kept"),
     (HalfForgotten(), "mean and variance are kept"),
     (RootForgotten(), "mean and variance are kept"),
@@ -335,6 +392,7 @@ SOUND = [
     OwnIWAE(),
     OwnScoreMatching(),
     OwnGaussian(),
+    OwnStudent(),
     OwnCoin(),
     OwnLangevin(),
     OwnChains(),

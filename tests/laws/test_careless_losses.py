@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.laws import careless_games, careless_likelihoods, careless_sequences
+from tests.laws import careless_divergences, careless_games, careless_likelihoods, careless_sequences
 from tests.laws.mistakes import breaks, keeps
 
-FAMILIES = (careless_games, careless_likelihoods, careless_sequences)
+FAMILIES = (careless_divergences, careless_games, careless_likelihoods, careless_sequences)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ __all__ = [
     "couples_as_declared",
     "derivatives_agree",
     "descend",
+    "drawn_from_rng",
     "each_alone",
     "falls",
     "finite",
@@ -136,6 +137,9 @@ def derivatives_agree(
 ) -> str:
     """Returns a message; raises LawBroken where derivatives differ from finite differences of the value."""
     leaves = tuple(value.detach().double().requires_grad_() for value in inputs)
+    value = function(*leaves)
+    if not value.requires_grad:
+        raise LawBroken(f"{what} is {number(value)}, which does not depend on what it should train: no gradient.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -146,6 +150,18 @@ def derivatives_agree(
             lines = [line for line in str(error).splitlines() if line.strip()]
             raise LawBroken(f"{what}: the derivative is not that of the value ({' '.join(lines[:3])[:300]}).") from None
     return "first and second derivatives agree with finite differences" if second else "the derivative agrees"
+
+
+def drawn_from_rng(what: str, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
+    """Returns a draw; raises LawBroken where its numbers come from elsewhere than the generator that it is handed."""
+    before = torch.get_rng_state()
+    first, again, other = (draw(seeded(seed)) for seed in (1, 1, 2))
+    if not torch.equal(before, torch.get_rng_state()):
+        raise LawBroken(f"{what} moved the global generator, expected all numbers to come from rng.")
+    same(f"with the same seed {what} are", again, first, relative=0.0, absolute=0.0)
+    if torch.equal(first, other):
+        raise LawBroken(f"{what} are {number(first)} with another seed too, expected others.")
+    return first
 
 
 def descend(

@@ -203,7 +203,7 @@ def _optimum(loss: AdversarialLoss) -> str:
     if abs(last - stated.discriminator) > 1e-3 * (1.0 + abs(stated.discriminator)):
         raise LawBroken(
             f"from score {_centre(loss) + 1.0:.4g} the discriminator's loss descends from {first:.6g} to {last:.6g} at "
-            f"score {float(free):.4g}, expected {stated.discriminator:.6g}."
+            f"score {free.item():.4g}, expected {stated.discriminator:.6g}."
         )
     return f"from {first:.6g} to {last:.6g}, stated {stated.discriminator:.6g}"
 
@@ -226,6 +226,8 @@ def _signs(loss: AdversarialLoss) -> str:
             f"expected a {'negative' if loss.energies else 'positive'} slope."
         )
     slope = _generator_slope(loss, centre - to_real)
+    if slope == 0.0 and "generator" in loss.saturates():
+        slope = _generator_slope(loss, centre)
     if not slope * to_real < 0:
         raise LawBroken(
             f"the generator's loss has slope {slope:+.4g} at fake score {centre - to_real:.4g}, so it does not {side} "
@@ -238,16 +240,17 @@ def _signs(loss: AdversarialLoss) -> str:
 def _saturation(loss: AdversarialLoss) -> str:
     """A player's gradient vanishes where it is badly wrong if and only if saturates() names it."""
     to_real = -1.0 if loss.energies else 1.0
-    low, high = _range(loss, _WRONG)
-    bad, good = (high, low) if loss.energies else (low, high)
     usual_real, usual_fake = _discriminator_slopes(loss, _centre(loss), _centre(loss), torch.float32)
-    wrong_real, wrong_fake = _discriminator_slopes(loss, bad, good, torch.float32)
-    measured = {
-        "generator": [(_generator_slope(loss, bad, torch.float32), _generator_slope(loss, _centre(loss) - to_real))],
-        "discriminator": [(wrong_real, usual_real), (wrong_fake, usual_fake)],
-    }
-    for player, pairs in measured.items():
+    for player in ("generator", "discriminator"):
         named = player in loss.saturates()
+        # Who saturates slowly has done so at the end of the range.
+        low, high = _range(loss, _FAR if named else _WRONG)
+        bad, good = (high, low) if loss.energies else (low, high)
+        if player == "generator":
+            pairs = [(_generator_slope(loss, bad, torch.float32), _generator_slope(loss, _centre(loss) - to_real))]
+        else:
+            wrong_real, wrong_fake = _discriminator_slopes(loss, bad, good, torch.float32)
+            pairs = [(wrong_real, usual_real), (wrong_fake, usual_fake)]
         if any(abs(far) <= (_SHRUNK if named else _VANISHED) * abs(near) for far, near in pairs) != named:
             text = ", ".join(f"{far:.3g} (near the equilibrium {near:.3g})" for far, near in pairs)
             raise LawBroken(

@@ -58,8 +58,8 @@ def _precise(loss: Loss) -> str:
     for dtype, tolerance in ((torch.float32, 1e-4), (torch.bfloat16, 1e-4)):
         found = dict(_measure(loss, Setting(dtype=dtype)))
         for name in found:
-            # A gradient takes the dtype of its leaf, and the leaf's 8 bits are all that it can hold.
-            rounded = dtype == torch.bfloat16 and name.startswith("gradient")
+            # A gradient takes the dtype of its leaf, and the leaf's 8 bits are all that it and parameters can hold.
+            rounded = dtype == torch.bfloat16 and name.startswith(("gradient", "the parameters"))
             worst[dtype] = _compare(
                 f"from {str(dtype).removeprefix('torch.')} tensors",
                 {name: found[name]},

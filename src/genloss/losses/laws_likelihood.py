@@ -5,7 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genloss.losses._law_tools import Setting, derivatives_agree, descend, finite, number, probe, same, seeded
+from genloss.losses._law_tools import (
+    Setting,
+    derivatives_agree,
+    descend,
+    drawn_from_rng,
+    finite,
+    number,
+    probe,
+    same,
+    seeded,
+)
 from genloss.losses.laws import LawBroken, law
 from genloss.losses.likelihood import Likelihood
 
@@ -13,6 +23,7 @@ __all__: list[str] = []
 
 _GRID = 200_001
 _COARSE = _GRID // 20
+_FINEST, _REACH = 1e-4, 20.0  # the grid reaches 1e-4 sinh(20), 24,000, from the mean
 _DRAWS = 20_000
 
 
@@ -31,10 +42,16 @@ def _data(loss: Likelihood, *shape: int) -> Tensor:
 def _table(loss: Likelihood, parameters: Tensor, points: int = _GRID) -> tuple[Tensor, Tensor]:
     """Returns values of the data and the probability that one value with these parameters has at, or around, each."""
     levels = loss.levels_of_data()
-    # Wide enough for scales of some units, on either side of parameters of order 1.
-    x = torch.linspace(-100.0, 100.0, points, dtype=torch.float64) if levels is None else levels.double()
+    if levels is not None:
+        x, width = levels.double(), torch.ones(len(levels), dtype=torch.float64)
+    else:
+        # The nearer to the mean, the denser: the grid is fine enough for scales of 0.001 and wide enough for 1000.
+        centre = loss.mean(parameters).detach().double().squeeze()
+        finite("mean() is", centre)
+        way = torch.linspace(-_REACH, _REACH, points, dtype=torch.float64)
+        x, width = centre + _FINEST * way.sinh(), _FINEST * way.cosh() * (2.0 * _REACH / (points - 1))
     log_prob = loss.log_prob(x[:, None], parameters.expand(len(x), *parameters.shape[1:]))
-    return x, log_prob.exp() * (float(x[1] - x[0]) if levels is None else 1.0)
+    return x, log_prob.exp() * width
 
 
 @probe("likelihood")
@@ -66,8 +83,21 @@ def samples_follow_the_density(loss: Likelihood) -> str:
     deviation = ((x - mean).square() * probability).sum().sqrt()
     slack = 6.0 * float(deviation) / _DRAWS**0.5 + 1e-6
     same("the samples' mean is", drawn.mean(), mean, relative=0.0, absolute=slack)
+    # What is rare spreads the sample's deviation more than the mean.
+    of_variance = (((x - mean).square() - deviation.square()).square() * probability).sum().sqrt()
+    slack = 3.0 * float(of_variance / deviation) / _DRAWS**0.5 + 1e-6
     same("the samples' deviation is", drawn.std(), deviation, relative=0.05, absolute=slack)
     return f"mean {number(drawn.mean())}, density's {number(mean)}"
+
+
+@law("likelihood")
+def samples_come_from_rng(loss: Likelihood) -> str:
+    """Samples have the data's shape and repeat with their seed, and the global generator is left alone."""
+    parameters = _parameters(loss, 2, 50, 3)
+    drawn = drawn_from_rng("samples", lambda rng: loss.sample(parameters, rng))
+    if drawn.shape != (2, 50, 3):
+        raise LawBroken(f"shape {tuple(drawn.shape)} for 2 latents, a batch of 50 and 3 values, expected (2, 50, 3).")
+    return "300 samples repeat with their seed"
 
 
 @law("likelihood")
@@ -77,26 +107,40 @@ def mean_is_that_of_the_density(loss: Likelihood) -> str:
         parameters = _parameters(loss, 1, 1, seed=seed)
         x, probability = _table(loss, parameters, _COARSE)
         expected = (x * probability).sum().reshape(1, 1)
-        same("mean() is", loss.mean(parameters), expected, relative=0.0, absolute=1e-3)
+        deviation = ((x - expected).square() * probability).sum().sqrt()
+        same(
+            "mean() is", loss.mean(parameters), expected, relative=0.0, absolute=1e-3 * float(deviation.clamp(max=1.0))
+        )
     return f"mean() {number(loss.mean(parameters))}, density's {number(expected)}"
+
+
+def _unit(loss: Likelihood, parameters: Tensor) -> Tensor:
+    """Returns how far one value of the data may leave each parameter off, at most 1."""
+    x, probability = _table(loss, parameters, _COARSE)
+    each = parameters.expand(len(x), *parameters.shape[1:]).clone().requires_grad_()
+    (scores,) = torch.autograd.grad(loss.log_prob(x[:, None], each).sum(), each)
+    weights = probability.reshape(-1, *(1,) * (scores.ndim - 1))
+    return (scores.square() * weights).sum(0, keepdim=True).clamp(min=1.0).rsqrt()
 
 
 @law("likelihood")
 def finds_the_truth(loss: Likelihood) -> str:
     """The true parameters are a maximum: there the mean gradient is 0, and a descent from elsewhere comes as high."""
     truth = _parameters(loss, 1, 1)
+    unit = _unit(loss, truth)
 
-    def cross_entropy(parameters: Tensor, points: int) -> Tensor:
+    def cross_entropy(away: Tensor, points: int) -> Tensor:
         # An expectation over the density itself: no samples, no sampling error.
         x, probability = _table(loss, truth, points)
+        parameters = truth + unit * away
         return -(loss.log_prob(x[:, None], parameters.expand(len(x), *parameters.shape[1:])) * probability).sum()
 
-    best = truth.clone().requires_grad_()
+    best = torch.zeros_like(truth, requires_grad=True)
     (slope,) = torch.autograd.grad(cross_entropy(best, _GRID), best)
     same("at the truth the mean gradient is", slope, torch.zeros_like(slope), absolute=1e-2)
-    start = (truth + 0.5).requires_grad_()
+    start = torch.full_like(truth, 0.5, requires_grad=True)
     first, last = descend(lambda: cross_entropy(start, _COARSE), [start], rate=0.05, steps=150)
-    entropy = cross_entropy(truth, _COARSE).item()
+    entropy = cross_entropy(torch.zeros_like(truth), _COARSE).item()
     if abs(last - entropy) > 1e-2:
         raise LawBroken(
             f"150 steps from other parameters take the cross-entropy from {first:.4f} to {last:.4f}, expected the "

@@ -152,7 +152,7 @@ def _constraint_probe(constraint: Constraint, setting: Setting) -> dict[str, Ten
 @law("constraint")
 def _constraint_twice(constraint: Constraint) -> str:
     """Applied twice it does what it does once, in place, and keeps shapes."""
-    weights = [(10.0 * weight).requires_grad_() for weight in _weights()]
+    weights = [(1e6 * weight).requires_grad_() for weight in _weights()]  # beyond any bound
     before = [weight.detach().clone() for weight in weights]
     constraint.apply_(weights)
     once = [weight.detach().clone() for weight in weights]
