@@ -104,11 +104,10 @@ class EditDistance(Cost):
             raise ImportError(_MISSING.format("edit_distance", "rapidfuzz")) from error
 
         def count(produced: Sequence[Hashable], reference: Sequence[Hashable]) -> float:
-            # Numbered, for the package compares hashes: those of -1 and -2, or of 97 and "a", are equal to it.
-            numbers = _numbers(produced, reference)
-            distance = float(
-                Levenshtein.distance([numbers[token] for token in produced], [numbers[token] for token in reference])
-            )
+            if not _hashes_apart((*produced, *reference)):
+                numbers = _numbers(produced, reference)
+                produced, reference = ([numbers[token] for token in tokens] for tokens in (produced, reference))
+            distance = float(Levenshtein.distance(produced, reference))
             return distance / max(len(reference), 1) if self.normalised else distance
 
         return count
@@ -212,6 +211,12 @@ class ChrF(Cost):
             return min(1.0, max(0.0, 1.0 - float(score.score) / 100.0))
 
         return count
+
+
+def _hashes_apart(tokens: tuple[Hashable, ...]) -> bool:
+    """Says whether different tokens surely have different hashes, as -1 and -2, or "a" and 97 to rapidfuzz, do not."""
+    kinds = set(map(type, tokens))
+    return kinds == {str} or (kinds == {int} and min(tokens) >= 0)  # type: ignore[type-var, operator]
 
 
 def _numbers(produced: Sequence[Hashable], reference: Sequence[Hashable]) -> dict[Hashable, int]:
