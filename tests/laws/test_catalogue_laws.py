@@ -34,7 +34,7 @@ WITH_OPTIONS = [
             losses.FAlpha,
         )
     ),
-    *(losses.FAlpha(alpha=alpha) for alpha in (-10.0, -1.0, -0.1, 0.1, 0.9, 0.99, 1.01, 2.0, 3.0)),
+    *(losses.FAlpha(alpha=alpha) for alpha in (-10.0, -1.0, -0.1, -0.01, 0.1, 0.9, 0.99, 1.01, 2.0, 3.0)),
     *(losses.FAlpha(alpha=alpha, generator_form="conjugate") for alpha in (-1.0, 2.0, 4.0, 30.0)),
     losses.GradientPenalty(target=0.0),
     *(losses.GradientPenalty(one_sided=True, target=target) for target in (0.1, 2.0, 5.0, 100.0)),

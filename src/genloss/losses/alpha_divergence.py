@@ -16,6 +16,7 @@ from genloss.losses.card import Card
 
 __all__ = ["FAlpha"]
 
+_FALLEN = 3.0  # powers of e by which a slope that vanishes is smaller at the end of the range
 _POWER_LIMIT = 60.0  # lower than for an exponential: the derivative of a power passes through larger numbers
 
 
@@ -85,9 +86,13 @@ class FAlpha(FDivergence):
         return (-math.inf, min(SCORE_LIMIT, -(least + math.log(-math.expm1(-least)))))
 
     def saturates(self) -> frozenset[str]:
-        """Names the discriminator for negative orders, and the generator for positive ones with the conjugate."""
+        """Names the discriminator for negative orders, and the generator for positive ones with the conjugate.
+
+        The discriminator's slope falls by a power that goes to 0 with the order, near it too slowly to matter.
+        """
         if self.alpha < 0.0:
-            return frozenset({"discriminator"})
+            fallen = self.alpha / (self.alpha - 1.0) * SCORE_LIMIT
+            return frozenset({"discriminator"}) if fallen > _FALLEN else frozenset()
         return super().saturates()
 
     def convex_function(self, ratio: Tensor) -> Tensor:
