@@ -11,6 +11,7 @@ from genloss.runs.build import build
 from genloss.runs.execute import train_run
 from genloss.runs.folder import recipe_text
 from genloss.runs.recipes import parse_recipe, read_recipe
+from genloss.runs.sampling import open_run
 from genloss.training.loop import Hooks, train
 
 TINY = [
@@ -177,3 +178,10 @@ def test_a_preset_and_a_comparison_keep_a_schedule():
     plan, _ = make_plan("ring_gan", TINY, [f"loss=hinge,wasserstein+{weight}"], seeds=1)
     scheduled = [build(parse_recipe(variant.recipe)).state.scheduled for variant in plan.variants]
     assert [[part.name for part in parts] for parts in scheduled] == [[], ["penalties[1]"]]
+
+
+def test_weights_that_are_opened_come_with_the_numbers_of_their_turn(tmp_path):
+    recipe, _ = read_recipe("ring_gan", [*TINY, WEIGHT, f"runs_dir={tmp_path}"])
+    _, opened, checkpoint = open_run(train_run(recipe).folder, "last")
+    assert checkpoint == f"last (turn {recipe.train.steps})"
+    assert [p.weight for p in opened.state.model.restraints_of("discriminator").penalties] == [2.0]

@@ -86,7 +86,7 @@ def _warn(
     """Prints a warning of genloss as a sentence: where in the code it arose helps nobody at a terminal."""
     ours = filename.startswith(os.path.dirname(os.path.dirname(__file__)))
     print(
-        f"genloss: {message}" if ours else warnings.formatwarning(message, category, filename, lineno, line),
+        f"genloss: {message}" if ours else warnings.formatwarning(message, category, filename, lineno, line).rstrip(),
         file=file or sys.stderr,
     )
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genloss.losses import ELBO, DiagonalNormal, Likelihood, VariationalLoss
+from genloss.losses._checks import at_least_float32
 from genloss.models.base import Player, Streams
 from genloss.models.decoding import DecodingModel, variational_terms
 from genloss.models.prior import Prior
@@ -68,7 +69,7 @@ class VAE(DecodingModel):
 
     def _infer(self, x: Tensor, rng: torch.Generator, samples: int) -> tuple[DiagonalNormal, Tensor, Tensor]:
         mean, log_variance = self.encoder(x)
-        posterior = DiagonalNormal(mean=_at_least_float32(mean), log_variance=_at_least_float32(log_variance))
+        posterior = DiagonalNormal(mean=at_least_float32(mean), log_variance=at_least_float32(log_variance))
         u = posterior.sample(rng, samples)
         return posterior, u, self._log_likelihood(x, self.prior.transform(u))
 
@@ -89,7 +90,7 @@ class VAE(DecodingModel):
 
     def encode(self, x: Tensor) -> Tensor:
         """Returns the posterior means in the space of the prior, `(batch, latent)`, in float32 or better."""
-        return self.prior.transform(_at_least_float32(self.encoder(x)[0]))
+        return self.prior.transform(at_least_float32(self.encoder(x)[0]))
 
     def sample(self, n: int, *, rng: torch.Generator) -> Tensor:
         """Draws `n` latents from the prior and returns the decoder's means `(n, *shape)`.
@@ -101,7 +102,3 @@ class VAE(DecodingModel):
     def averaged_modules(self) -> tuple[str, ...]:
         """Both networks: the bound needs them to agree."""
         return ("encoder", "generator")
-
-
-def _at_least_float32(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -97,11 +97,11 @@ def load_weights(folder: Path, which: str, state: TrainingState) -> int:
             turn = int(file.metadata()["turn"])
     try:
         state.load_weights(tensors)
-        state.turn = turn
-        state.follow_schedules()
     except RuntimeError as error:
         first = str(error).splitlines()[0]
         raise InputError(f"the weights in {path} do not fit the run's recipe: {first}") from error
+    state.turn = turn
+    state.follow_schedules()
     return turn
 
 
