@@ -1,5 +1,7 @@
 """Checkpoints survive the failure of any single call of the system, and of all after it."""
 
+import resource
+
 import pytest
 import torch
 
@@ -44,6 +46,28 @@ def test_a_failed_save_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch, f
             return
         save_checkpoint(tmp_path, state, best=True)
     pytest.fail("the save never succeeded")
+
+
+def test_a_save_beyond_what_the_system_lets_a_file_grow_says_so_and_leaves_the_last_one_whole(tmp_path):
+    state = make_state()
+    advance(state, 1)
+    save_checkpoint(tmp_path, state, best=True)
+    sizes = [file.stat().st_size for file in (tmp_path / "last").iterdir()]
+    advance(state, 1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in [1, *range(500, max(sizes), 500)]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            with pytest.raises(OSError, match="too large"):
+                save_checkpoint(tmp_path, state, best=True)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        load_checkpoint(tmp_path, fresh := make_state())
+        assert fresh.turn == 1
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == ["best", "last", "turn-00000001"]
+    save_checkpoint(tmp_path, state, best=True)
+    load_checkpoint(tmp_path, fresh := make_state())
+    assert fresh.turn == 2
 
 
 def test_only_what_last_and_best_point_to_is_kept(tmp_path):

@@ -44,7 +44,10 @@ class _Logistic(AdversarialLoss):
         on_real = softplus(-a_r)
         if self.real_label < 1.0:
             on_real = self.real_label * on_real + (1.0 - self.real_label) * softplus(a_r)
-        return self.real_weight * on_real + self.fake_weight * softplus(a_f)
+        on_fake = softplus(a_f)
+        if self.real_weight != 1.0 or self.fake_weight != 1.0:  # a small model feels each kernel
+            return self.real_weight * on_real + self.fake_weight * on_fake
+        return on_real + on_fake
 
     def _best_probability(self) -> float:
         """Returns the probability of "real" that the best critic gives where both densities agree."""

@@ -15,7 +15,8 @@ from genloss.metrics.base import MetricValue, as_samples, checked_pair, signatur
 
 __all__ = ["fixed_bandwidths", "mmd2"]
 
-_BLOCK = 250
+_LARGEST_BLOCK = 250
+_BLOCK_VALUES = 1 << 17  # of one block: 1 MiB in float64
 
 
 def mmd2(fake: Tensor, real: Tensor, bandwidths: Sequence[float], features: str) -> MetricValue:
@@ -74,7 +75,8 @@ def mmd2(fake: Tensor, real: Tensor, bandwidths: Sequence[float], features: str)
 def _unbiased(x: Tensor, y: Tensor, kernel: PairFunction) -> float:
     """Sums the kernel over pairs of blocks, so that few samples at a time are copied to float64."""
     n, m = len(x), len(y)
-    x_blocks, y_blocks = x.split(_BLOCK), y.split(_BLOCK)
+    size = max(1, min(_LARGEST_BLOCK, _BLOCK_VALUES // x.shape[1]))
+    x_blocks, y_blocks = x.split(size), y.split(size)
     # A point among each set: far from the origin the Gram expansion of distances cancels.
     at_x, at_y = x_blocks[0].double().mean(0), y_blocks[0].double().mean(0)
 

@@ -50,7 +50,7 @@ class DecodingModel(GenerativeModel):
     def decode(self, z: Tensor) -> Tensor:
         """Returns the decoder's mean for latents `(batch, dim)`."""
         mean: Tensor = self.likelihood.mean(self._parameters_at(z))
-        return mean * (self.high - self.low) + self.low
+        return mean if (self.low, self.high) == (0.0, 1.0) else mean * (self.high - self.low) + self.low
 
     @property
     def _measured(self) -> str:

@@ -28,9 +28,9 @@ from genloss.runs.schema import Recipe
 from genloss.training.randomness import stream
 from genloss.training.state import TrainingState
 
-__all__ = ["Evaluator", "draw"]
+__all__ = ["Evaluator", "all_finite", "draw"]
 
-CHUNK = 500
+CHUNK = 250
 
 
 def draw(model: GenerativeModel, n: int, rng: torch.Generator) -> Tensor:
@@ -43,6 +43,11 @@ def draw(model: GenerativeModel, n: int, rng: torch.Generator) -> Tensor:
     for part in samples[CHUNK:].split(CHUNK):
         part.copy_(model.sample(len(part), rng=rng))
     return samples
+
+
+def all_finite(samples: Tensor) -> bool:
+    """Says whether no value is NaN or infinite, without a copy of the samples."""
+    return bool(torch.stack(torch.aminmax(samples)).isfinite().all())
 
 
 @dataclass
@@ -101,14 +106,14 @@ class Evaluator:
     def quick(self, state: TrainingState) -> dict[str, MetricValue]:
         """Returns the metrics that are cheap enough for training."""
         with state.sampling() as model:
+            found = {} if not isinstance(model, HasBound) else {"bound": self._bound(model)}
             fake = draw(model, self.samples, self._stream("noise"))
-            if not fake.isfinite().all():  # the loop reports it as a divergence
+            if not all_finite(fake):  # the loop reports it as a divergence
                 return {
                     "samples": MetricValue(
                         name="samples", value=math.nan, n=len(fake), signature="", higher_is_better=True
                     )
                 }
-            found = {} if not isinstance(model, HasBound) else {"bound": self._bound(model)}
         modes = self._mode_metrics(fake)
         features = self._space.extract(fake)
         found["mmd2"] = mmd2(features, self._features, self._bandwidths, self._space.name)
@@ -126,8 +131,8 @@ class Evaluator:
             is left out because there are too few samples.
         """
         with state.sampling() as model:
-            fake = draw(model, self.samples, self._stream("noise"))
             found = {} if not isinstance(model, HasBound) else {"bound": self._bound(model)}
+            fake = draw(model, self.samples, self._stream("noise"))
         modes = self._mode_metrics(fake)
         features, name = self._space.extract(fake), self._space.name
         checked_pair(features, self._features)  # samples that no metric can read are an error

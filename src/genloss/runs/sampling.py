@@ -14,7 +14,7 @@ from genloss.data import Standardisation
 from genloss.errors import InputError, WorkError
 from genloss.metrics import MetricValue
 from genloss.runs.build import Built, build
-from genloss.runs.evaluation import Evaluator, draw
+from genloss.runs.evaluation import Evaluator, all_finite, draw
 from genloss.runs.folder import RunFolder
 from genloss.runs.listeners import provenance
 from genloss.runs.pictures import picture
@@ -88,7 +88,7 @@ def sample_run(path: str | Path, n: int, output: Path, *, seed: int = 0, which: 
     device = next(built.state.model.parameters()).device
     with built.state.sampling() as model:
         x = draw(model, n, stream(seed, "sample", device))
-    if not x.isfinite().all():
+    if not all_finite(x):
         raise WorkError(
             f"the {checkpoint} of {folder.path} generates values that are not finite, so its weights are spoilt; take "
             "the other checkpoint with --checkpoint, or train again with a lower learning rate. Nothing was written."

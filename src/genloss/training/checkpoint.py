@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import torch
 
 from genloss.errors import InputError
 from genloss.training.state import TrainingState
-from genloss.training.storage import point, write_folder
+from genloss.training.storage import Content, point, write_folder
 
 __all__ = ["has_checkpoint", "load_checkpoint", "load_weights", "newest_checkpoint", "save_checkpoint"]
 
@@ -39,12 +38,10 @@ def save_checkpoint(folder: Path, state: TrainingState, *, best: bool) -> Path:
     return target
 
 
-def _files(state: TrainingState) -> Iterator[tuple[str, bytes | memoryview]]:
+def _files(state: TrainingState) -> Iterator[tuple[str, Content]]:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.weights().items()}
     yield WEIGHTS, safetensors.torch.save(weights, {"format": "pt", "turn": str(state.turn)})
-    buffer = io.BytesIO()
-    torch.save(state.state_dict(), buffer)
-    yield STATE, buffer.getbuffer()
+    yield STATE, lambda file: torch.save(state.state_dict(), file)
 
 
 def _unused(target: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,10 +126,11 @@ class TrainingState:
                 setattr(self.model, name, module)
             self.model.train(training)
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> AbstractContextManager[object]:
         """Returns the context in which the networks run."""
-        device = next(self.model.parameters()).device.type
-        return torch.autocast(device, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16)
+        if self.precision == torch.float32:
+            return nullcontext()  # a disabled autocast takes as long as a layer of a small network
+        return torch.autocast(next(self.model.parameters()).device.type, dtype=self.precision)
 
     def weights(self) -> dict[str, Tensor]:
         """Returns every parameter and buffer, those of the averages under `ema.`."""

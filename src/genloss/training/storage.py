@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
-__all__ = ["point", "write_file", "write_folder"]
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["Content", "point", "write_file", "write_folder"]
+
+Content = bytes | Callable[[BinaryIO], None]
+
+_BUFFER = 1 << 20
 
 
-def _write(path: Path, content: bytes | memoryview) -> None:
+class _Descriptor(io.RawIOBase):
+    """An open file, for writers that take one; it keeps the error that they may hide behind one of their own."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.error: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: ReadableBuffer) -> int:
+        try:
+            return os.write(self._descriptor, content)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def _write(path: Path, content: Content) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    raw = _Descriptor(descriptor)
     try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        with io.BufferedWriter(raw, _BUFFER) as file:
+            if callable(content):
+                content(file)
+            else:
+                file.write(content)
         os.fsync(descriptor)
+    except Exception as error:
+        raise raw.error or error from None
     finally:
         os.close(descriptor)
 
@@ -47,8 +79,10 @@ def write_file(path: Path, content: bytes | str) -> Path:
     return path
 
 
-def write_folder(folder: Path, files: Iterable[tuple[str, bytes | memoryview]]) -> Path:
+def write_folder(folder: Path, files: Iterable[tuple[str, Content]]) -> Path:
     """Makes a folder with these files, names and contents, appear in one step; it must not exist yet.
+
+    A content too large to be held twice is a function that writes it to the file that it is given.
 
     Raises:
         OSError: as the system reports it; nothing of the folder is left then.
