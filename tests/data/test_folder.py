@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,7 +126,7 @@ def test_other_and_hidden_files_are_ignored(tmp_path: Path) -> None:
     write_folder(tmp_path, flat(5) | hidden | {"notes.txt": b"hello", "sub/list.csv": b"a"})
     data = load_data(tmp_path)
     assert len(stored(data)) == 5
-    assert "2 files that are no images were ignored." in data.notes
+    assert "2 files of other kinds (.txt, .csv) were ignored." in data.notes
 
 
 def test_mixed_sizes_ask_for_a_size(tmp_path: Path) -> None:
@@ -314,3 +316,80 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     assert len(stored(load_data(tmp_path, skip_bad=True))) == 5
     with pytest.raises(InputError, match=r"pipe\.csv' is neither a file nor a folder"):
         load_data(tmp_path / "pipe.csv")
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    write_folder(
+        tmp_path, {f"{kind}/{index}.png": encoded(picture(index)) for kind in ("car", "train") for index in range(9)}
+    )
+    assert load_data(tmp_path).class_names == ("car", "train")
+
+
+@pytest.mark.parametrize("part", ["dev", "eval", "val"])
+def test_the_folder_to_choose_by_has_several_names(tmp_path: Path, part: str) -> None:
+    write_folder(
+        tmp_path,
+        {f"{kind}/{index}.png": encoded(picture(index)) for kind in ("train", part, "test") for index in range(4)},
+    )
+    sizes = load_data(tmp_path).describe()["sizes"]
+    assert sizes == {"train": 4, "select": 4, "test": 4}
+
+
+def test_a_zip_with_backslashes_has_folders(tmp_path: Path) -> None:
+    write_zip(
+        tmp_path / "a.zip", {f"{kind}\\{index}.png": encoded(picture(index)) for kind in "ab" for index in range(5)}
+    )
+    assert load_data(tmp_path / "a.zip").class_names == ("a", "b")
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "jpe", "avif", "pbm"])
+def test_images_of_rarer_suffixes_are_read(tmp_path: Path, suffix: str) -> None:
+    kind = {"jfif": "JPEG", "jpe": "JPEG", "avif": "AVIF", "pbm": "PPM"}[suffix]
+    for index in range(4):
+        buffer = io.BytesIO()
+        picture(index).save(buffer, kind)
+        write_folder(tmp_path, {f"{index}.{suffix}": buffer.getvalue()})
+    assert sum(load_data(tmp_path).describe()["sizes"].values()) == 4
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "JPEG", "PNG", "WEBP"])
+def test_orientation_is_told_before_the_pixels_are(tmp_path: Path, kind: str) -> None:
+    for index in range(4):
+        image = picture(index, (8, 6))
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        image.save(tmp_path / f"{index}.{kind.lower()}", kind, exif=exif)
+    data = load_data(tmp_path)
+    assert data.shape == (3, 8, 6)
+    assert "4 images were turned upright, as their EXIF data say." in data.notes
+
+
+def test_exif_behind_the_pixels_of_a_png_is_found(tmp_path: Path) -> None:
+    for index in range(4):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        content = encoded(picture(index, (8, 6)))
+        block = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+        chunk = struct.pack(">I", len(block) - 4) + block + struct.pack(">I", zlib.crc32(block))
+        end = content.index(b"IEND") - 4
+        (tmp_path / f"{index}.png").write_bytes(content[:end] + chunk + content[end:])
+    assert load_data(tmp_path).shape == (3, 8, 6)
+
+
+def test_sixteen_bits_that_pillow_itself_reduces_are_told(tmp_path: Path) -> None:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = b"".join(b"\0" + bytes(range(24)) for _ in range(4))
+    head = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    parts = (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    for index in range(3):
+        (tmp_path / f"{index}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    assert "3 images were reduced from 16 bits a value to 8." in load_data(tmp_path).notes
+
+
+def test_a_known_name_that_is_a_folder_here_too_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path / "digits", flat())
+    monkeypatch.chdir(tmp_path)
+    assert any("./digits" in note for note in load_data("digits").notes)
+    assert load_data("./digits").shape == (3, 6, 6)

@@ -36,6 +36,17 @@ def test_a_run_is_opened_from_any_folder(table_run, tmp_path, monkeypatch):
     sample_run(run, 5, tmp_path / "out.csv")
 
 
+def test_a_path_is_a_path_though_a_known_set_has_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    overrides = [entry for entry in TINY_RUN if entry != "data=digits"]
+    recipe = read_recipe("ring_gan", [*overrides, "data.path=digits"])[0]
+    with pytest.raises(InputError, match=r"no file or folder '\./digits'.*data\.name=digits"):
+        build(recipe)
+    (tmp_path / "digits").write_bytes(b"a")
+    with pytest.raises(InputError, match="no known format"):
+        build(recipe)
+
+
 def test_a_known_name_stays_a_name():
     recipe = build(read_recipe("ring_gan", TINY_RUN)[0]).recipe
     assert (recipe.data.name, recipe.data.path) == ("digits", None)

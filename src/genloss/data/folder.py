@@ -44,6 +44,8 @@ _PART = {
     "val": "select",
     "valid": "select",
     "validation": "select",
+    "dev": "select",
+    "eval": "select",
     "test": "test",
     "testing": "test",
 }
@@ -140,7 +142,7 @@ def lay_out(names: Sequence[str], where: str) -> Layout:
         paths = [path[1:] for path in paths]
     parts = [_PART.get(path[0].lower()) if len(path) > 1 else None for path in paths]
     notes = []
-    if "train" not in parts and None in parts:
+    if None in parts and not ("train" in parts and {"select", "test"} & set(parts)):  # a class may be called train
         given = {"train": torch.arange(len(paths))}
     else:
         given = {part: _where(parts, part) for part in ("train", "select", "test") if part in parts}
@@ -242,8 +244,9 @@ class _Files:
         if self._grey:
             notes.append(f"{self._grey} grey and {self._colour} colour images were mixed: all became colour.")
         notes += [f"{count} images {REMARKS[remark]}." for remark, count in sorted(self._remarks.items())]
-        if self.source.others:
-            notes.append(f"{self.source.others} files that are no images were ignored.")
+        if others := self.source.others:
+            kinds = ", ".join(suffix or "no suffix" for suffix, _ in others.most_common(4))
+            notes.append(f"{others.total()} files of other kinds ({kinds}) were ignored.")
         if self.source.left_out:
             notes.append(_links_note(self.source))
         if self._skipped:

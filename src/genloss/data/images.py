@@ -53,7 +53,8 @@ REMARKS = {
 }
 """What `decode` does to unusual files, as the end of a sentence."""
 
-_GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
+_DEEP = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
+_GREY = {"1", "L", "LA", "La", *_DEEP}
 _ORIENTATION = 0x0112
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -120,10 +121,17 @@ def header(file: Path | BytesIO) -> tuple[int, tuple[int, int]]:
         raise OSError("it is no regular file")
     with Image.open(file) as image:
         width, height = image.size
-        # A PNG may keep its EXIF behind the pixels: asking for it there would decode them.
-        exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
-        turned = exif.get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        turned = image.format != "TIFF" and _orientation(image, file) in (5, 6, 7, 8)  # a TIFF's size is upright
         return 1 if image.mode in _GREY else 3, (height, width) if turned else (width, height)
+
+
+def _orientation(image: Image.Image, file: Path | BytesIO) -> int:
+    if image.format == "PNG" and "exif" not in image.info:
+        # A PNG may keep its EXIF behind the pixels: asking for it there decodes them.
+        content = file.read_bytes() if isinstance(file, Path) else file.getvalue()
+        if b"eXIf" not in content:
+            return int(Image.Image.getexif(image).get(_ORIENTATION, 1))
+    return int(image.getexif().get(_ORIENTATION, 1))
 
 
 def decode(file: Path | BytesIO) -> tuple[Image.Image, set[str]]:
@@ -138,6 +146,8 @@ def decode(file: Path | BytesIO) -> tuple[Image.Image, set[str]]:
     with Image.open(file) as opened:
         if getattr(opened, "is_animated", False):
             remarks.add("animated")
+        if any(";16" in str(tile[-1]) for tile in opened.tile) and opened.mode not in _DEEP:
+            remarks.add("deep")  # by Pillow itself
         if opened.getexif().get(_ORIENTATION, 1) in range(2, 9):
             remarks.add("turned")
         image = ImageOps.exif_transpose(opened)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -86,7 +87,12 @@ def load_data(
     options = ImageOptions(
         size=size, crop=crop, value_range=value_range, binarise=binarise, limit=limit, skip_bad=skip_bad
     )
-    return _load(os.fspath(name_or_path), options, seed, toy_options)
+    source = os.fspath(name_or_path)
+    dataset = _load(source, options, seed, toy_options)
+    if source in known_datasets() and os.path.exists(source):
+        note = f"This is the known set; the file or folder {source!r} that is here too is read as ./{source}."
+        return replace(dataset, notes=(*dataset.notes, note))
+    return dataset
 
 
 def _load(source: str, options: ImageOptions, seed: int, toy_options: dict[str, object]) -> Dataset:
@@ -111,8 +117,11 @@ def _load_path(source: str, options: ImageOptions) -> Dataset:
     except (FileNotFoundError, NotADirectoryError) as error:
         if Path(source).name == source and not Path(source).suffix:
             raise InputError(f"There is no data set {source!r}.{did_you_mean(source, known_datasets())}") from error
+        known = Path(source).name in known_datasets()
+        also = f" The known set of that name is data.name={Path(source).name}." if known else ""
         raise InputError(
-            f"There is no file or folder {source!r}; expected images in a folder or archive, or a table."
+            f"There is no file or folder {source!r}; name one (in a recipe as data.path) that holds images or a table, "
+            f"or is an archive of images.{also}"
         ) from error
     except (OSError, RuntimeError, ValueError) as error:  # no permission, an unknown ~user, a name that cannot be
         reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")

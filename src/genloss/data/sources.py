@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import tarfile
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -16,9 +18,19 @@ from genloss.errors import InputError
 __all__ = ["ARCHIVES", "IMAGE_SUFFIXES", "Source", "open_source"]
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+IMAGE_SUFFIXES = {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"}
+IMAGE_SUFFIXES |= {".ppm", ".pgm", ".pbm", ".pnm"}
 _LARGEST_FILE = 2**28
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
+_BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 
 
 class Source(ABC):
@@ -36,7 +48,7 @@ class Source(ABC):
         self.left_out: list[str] = []
         every = sorted({name for name in self._list() if _visible(name)})
         self.names = [name for name in every if _is_image(name)]
-        self.others = len(every) - len(self.names)
+        self.others = Counter(os.path.splitext(name)[1].lower() for name in every if not _is_image(name))
 
     @abstractmethod
     def _list(self) -> Iterator[str]:
@@ -112,13 +124,19 @@ class _Tar(Source):
 class _Zip(Source):
     def _list(self) -> Iterator[str]:
         with zipfile.ZipFile(self.place) as archive:
-            yield from (entry.filename for entry in archive.infolist() if not entry.is_dir())
+            yield from (_slashed(entry) for entry in archive.infolist() if not entry.is_dir())
 
     def _read(self, wanted: set[str]) -> Iterator[tuple[str, Path | BytesIO]]:
         with zipfile.ZipFile(self.place) as archive:
+            entries = {_slashed(entry): entry for entry in archive.infolist()}
             for name in sorted(wanted):
-                _check_size(self.place, name, archive.getinfo(name).file_size)
-                yield name, BytesIO(archive.read(name))
+                _check_size(self.place, name, entries[name].file_size)
+                yield name, BytesIO(archive.read(entries[name]))
+
+
+def _slashed(entry: zipfile.ZipInfo) -> str:
+    """Returns a name with `/` between its parts: some programs on Windows write backslashes."""
+    return entry.filename.replace("\\", "/")
 
 
 def open_source(place: Path) -> Source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,9 +76,11 @@ def load(recipe: Recipe) -> Dataset:
 
 
 def _source(recipe: Recipe) -> str:
-    source = recipe.data.path if recipe.data.path is not None else recipe.data.name
-    assert source is not None
-    return source
+    if (path := recipe.data.path) is not None:
+        # Without a folder in it, it could be the name of a known set.
+        return os.path.join(os.curdir, path) if os.path.basename(path) == path else path
+    assert recipe.data.name is not None
+    return recipe.data.name
 
 
 def _located(recipe: Recipe) -> Recipe:

@@ -74,7 +74,9 @@ def place_of(error: BaseException) -> str | None:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename in own or not frame.filename.startswith((*_LIBRARIES, _GENLOSS))
+        if frame.filename in own
+        # Compiled libraries name their sources by paths that are not here.
+        or (not frame.filename.startswith((*_LIBRARIES, _GENLOSS)) and os.path.isfile(frame.filename))
     ]
     return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else None
 
