@@ -128,6 +128,7 @@ def test_a_narrow_terminal_shows_every_variant_by_lines(compared, monkeypatch):
         (["ring_gan", "--vary", "model.network=mlp,{name: mlp, widht: 3}"], "width"),
         (["ring_gan", "evaluation.metric=bound", "--vary", "loss=hinge,minimax"], "bound"),
         (["ring_gan", "--vary", "loss=hinge,minimax", "--seeds", "0"], "--seeds"),
+        (["digits_vae", "--vary", "loss=elbo,{name: iwae, samples: 5}"], "iwae of 5 samples, density"),
         (["ring_gan"], "--vary"),
         (["rign_gan", "--vary", "loss=hinge,minimax"], "ring_gan"),
     ],

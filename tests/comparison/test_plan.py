@@ -4,7 +4,11 @@ import json
 
 import pytest
 
+from genloss.comparison.conclusion import headline
+from genloss.comparison.engine import Result
 from genloss.comparison.plan import lock, locked_facts, make_plan
+from genloss.comparison.run import Comparison
+from genloss.comparison.statistics import Summary
 from genloss.errors import InputError
 from genloss.runs.recipes import read_recipe
 
@@ -79,6 +83,22 @@ def test_families_share_the_metric_and_the_rule_for_checkpoints():
 def test_the_bound_is_compared_when_every_variant_is_a_vae_whose_recipe_names_it():
     plan, _ = make_plan("digits_vae", [], ["loss.beta=1.0,4.0"], 2)
     assert (plan.metric, plan.higher_is_better) == ("bound", True)
+
+
+@pytest.mark.parametrize("field", ["beta", "samples"])
+def test_a_field_of_the_loss_that_was_varied_is_no_other_difference(field):
+    plan, _ = make_plan("digits_vae", [], [f"loss.{field}=1,4"], 2)
+    assert plan.differences == {}
+
+
+def test_numbers_of_different_conventions_are_not_ranked(tmp_path):
+    plan, _ = make_plan("ring_gan", [], ["loss=hinge,minimax"], 1)
+    results = {cell: Result("finished", signature=f"mmd2|features:{place}") for place, cell in enumerate(plan.cells)}
+    summaries = tuple(Summary(variant.name, (float(place),)) for place, variant in enumerate(plan.variants))
+    first, *others = headline(Comparison(plan, tmp_path, {}, results, summaries))
+    assert "do not compare" in first
+    assert "features:0 and as mmd2|features:1" in first
+    assert not any("best" in sentence for sentence in others)
 
 
 def test_a_preset_and_all_that_it_sets_is_listed():

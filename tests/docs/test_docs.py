@@ -47,9 +47,22 @@ def test_pages_need_no_network(site):
         assert not re.search(r'<(?:script|link|img)[^>]+(?:src|href)="(?:https?:)?//', text), page
 
 
-def test_the_loops_of_ones_own_run():
-    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "own_loop.md").read_text("utf-8"), re.DOTALL)
+def run_blocks(page):
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text("utf-8"), re.DOTALL)
     names = {}
-    exec(compile("\n".join(blocks), "own_loop.md", "exec"), names)
+    exec(compile("\n".join(blocks), page, "exec"), names)
+    return names
+
+
+def test_a_run_is_trained_and_read_back_from_python(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks("python.md")
+    assert names["outcome"].status == "finished"
+    assert names["x"].shape == (64, 2)
+    assert names["metrics"]["mmd2"].n == 500
+
+
+def test_the_loops_of_ones_own_run():
+    names = run_blocks("own_loop.md")
     assert names["generator_loss"].isfinite()
     assert names["terms"].bound.mean() < 0

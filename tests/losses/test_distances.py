@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from genloss.losses import MMD, EnergyDistance, Sinkhorn, median_bandwidth
+from genloss.losses import MMD, DenoisingScoreMatching, EnergyDistance, Sinkhorn, median_bandwidth
 from genloss.losses import _pairwise as pairwise
 from genloss.losses._kernels import KERNELS
 
@@ -265,3 +265,10 @@ def test_flags_are_flags():
 def test_bandwidths_that_float32_cannot_square_are_refused(bandwidth):
     with pytest.raises(ValueError, match=r"bandwidths is \(.*\), expected each from 1e-15 to 1e\+15"):
         MMD(bandwidths=(bandwidth,))
+
+
+@pytest.mark.parametrize(("cls", "field"), [(MMD, "bandwidths"), (DenoisingScoreMatching, "sigmas")])
+def test_a_list_is_kept_as_a_tuple(cls, field):
+    listed, tuple_given = cls(**{field: [1.0, 2.0]}), cls(**{field: (1.0, 2.0)})
+    assert listed == tuple_given
+    assert hash(listed) == hash(tuple_given)

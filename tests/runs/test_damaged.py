@@ -1,14 +1,20 @@
 """Runs that were copied, cut, or edited: what is whole is used, what is not is named, and nothing more is lost."""
 
 import json
+import resource
 import shutil
+import threading
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
+import safetensors.torch
 
 from genloss.errors import InputError
+from genloss.protocols import TurnDone
 from genloss.runs.execute import resume_run, train_run
 from genloss.runs.folder import RunFolder
-from genloss.runs.listeners import provenance
+from genloss.runs.listeners import TensorBoard, provenance
 from genloss.runs.recipes import read_recipe
 from genloss.runs.sampling import evaluate_run, open_run
 from tests.runs.tiny_data import TINY_RUN
@@ -34,6 +40,37 @@ def stopped_run(tmp_path, *overrides):
 
 def content(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_weights_without_one_tensor_name_it(tmp_path):
+    path = stopped_run(tmp_path) / "checkpoints" / "last" / "weights.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    lost = sorted(tensors)[0]
+    del tensors[lost]
+    safetensors.torch.save_file(tensors, path, {"turn": "4"})
+    with pytest.raises(InputError, match=f"Missing key.*{lost}.*--checkpoint"):
+        resume_run(path.parents[2])
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_the_thread_of_tensorboard_prints_no_error_that_the_run_tells(tmp_path, monkeypatch, quiet):
+    printed = []
+    monkeypatch.setattr(threading, "excepthook", printed.append)
+    board = TensorBoard(SimpleNamespace(path=tmp_path), 0)
+
+    def write():
+        for turn in range(1, 100_000):
+            board(TurnDone(turn, 0, {"loss": 1.0}))
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
+    try:
+        with TensorBoard.without_traceback() if quiet else nullcontext(), pytest.raises(OSError, match="too large"):
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(printed) == (0 if quiet else 1)
+    assert threading.excepthook == printed.append
 
 
 def test_a_lost_pointer_does_not_begin_the_run_again(tmp_path):

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+import torch
 
 from genloss.data import load_data
 from genloss.errors import InputError
@@ -45,6 +46,24 @@ def test_a_path_is_a_path_though_a_known_set_has_its_name(tmp_path, monkeypatch)
     (tmp_path / "digits").write_bytes(b"a")
     with pytest.raises(InputError, match="no known format"):
         build(recipe)
+
+
+def test_what_decides_the_bits_is_written_out_and_does_not_depend_on_earlier_builds(monkeypatch):
+    monkeypatch.setattr("genloss.runs.build._THREADS", 3)
+    small = build(read_recipe("ring_gan", TINY_RUN)[0]).recipe
+    assert (small.threads, small.precision) == (1, "float32")
+    large = build(
+        read_recipe("ring_gan", [*TINY_RUN[:4], "data=digits", "data.size=16", "model.network=dcgan"])[0]
+    ).recipe
+    assert large.threads == 3
+    assert large.precision in ("float32", "bfloat16")
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(("given", "decay"), [("adam", 0.0), ("adamw", 0.01), ("adamw train.weight_decay=0", 0.0)])
+def test_weight_decay_is_that_of_torch_unless_given(given, decay):
+    built = build(read_recipe("ring_gan", [*TINY_RUN, *f"train.optimizer={given}".split()])[0])
+    assert {how.optimizer.defaults["weight_decay"] for how in built.state.training.values()} == {decay}
 
 
 def test_a_known_name_stays_a_name():

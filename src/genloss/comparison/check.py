@@ -12,6 +12,7 @@ from torch import Tensor
 from genloss.comparison.plan import Plan, Variant
 from genloss.data import Dataset
 from genloss.errors import InputError
+from genloss.protocols import HasBound
 from genloss.runs.build import Built, build
 from genloss.runs.evaluation import Evaluator
 from genloss.runs.recipes import parse_recipe
@@ -49,7 +50,7 @@ def check_plan(plan: Plan) -> dict[str, Any]:
     Raises:
         InputError: a variant cannot be built, or does not have the metric.
     """
-    parameters, first = {}, None
+    parameters, bounds, first = {}, {}, None
     for variant in plan.variants:
         try:
             built, evaluator = _build(plan, variant)
@@ -58,7 +59,15 @@ def check_plan(plan: Plan) -> dict[str, Any]:
         except Exception as error:  # whatever a loss of the user's own raises
             raise InputError(f"variant {variant.name!r}: {type(error).__name__}: {error}") from error
         parameters[variant.name] = dict(built.state.model.description())
+        if isinstance(built.state.model, HasBound):
+            bounds[variant.name] = built.state.model.bound_name
         first = first or (built, evaluator)
+    if plan.metric == "bound" and len(set(bounds.values())) > 1:
+        named = ", ".join(f"{name}: {bound}" for name, bound in bounds.items())
+        raise InputError(
+            f"the variants report different bounds of log p(x) ({named}), of which one is tighter than the other for "
+            "the same model: they do not compare. Add evaluation.metric=mmd2."
+        )
     assert first is not None
     built, evaluator = first
     return {

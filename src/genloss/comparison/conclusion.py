@@ -20,7 +20,7 @@ def metric_title(metric: str) -> str:
     >>> metric_title("mmd2")
     'MMD²'
     """
-    return {"mmd2": "MMD²", "kl": "KL", "bound": "ELBO in nats"}.get(metric, metric.replace("_", " "))
+    return {"mmd2": "MMD²", "kl": "KL", "bound": "bound of log p(x) in nats"}.get(metric, metric.replace("_", " "))
 
 
 def number_of(things: Sequence[object], name: str) -> str:
@@ -73,7 +73,11 @@ def standing_of(comparison: Comparison) -> Standing:
 def headline(comparison: Comparison) -> list[str]:
     """Returns what the numbers allow to say, in sentences; never more than the intervals do."""
     plan, seeds = comparison.plan, len(comparison.plan.seeds)
-    sentences = _order(comparison)
+    conventions = sorted({result.signature for result in comparison.results.values() if result.signature})
+    if len(conventions) > 1:
+        sentences = [f"The numbers do not compare: they were measured as {' and as '.join(conventions)}."]
+    else:
+        sentences = _order(comparison)
     if comparison.failed:
         failed = [f"{s.name} {len(s.failures)} of {seeds}" for s in comparison.summaries if s.failures]
         sentences.append(f"Failed seeds: {', '.join(failed)}. Means are over the seeds that finished.")
@@ -82,8 +86,6 @@ def headline(comparison: Comparison) -> list[str]:
             f"Exploratory: {number_of(plan.seeds, 'seed')} a variant with untuned settings can suggest, not decide; "
             f"confirm with {CONFIRMING} or more fresh seeds."
         )
-    if len({result.signature for result in comparison.results.values() if result.signature}) > 1:
-        sentences.append("The runs were measured with different conventions (comparison.json): do not compare them.")
     if plan.differences:
         sentences.append(f"Besides what was varied, the variants differ in {', '.join(plan.differences)}.")
     return sentences

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -233,7 +233,9 @@ def _sources(variants: Sequence[Variant]) -> dict[str, str]:
 def _differences(variants: Sequence[Variant], varied: Sequence[str]) -> dict[str, dict[str, Any]]:
     # `model` names a family: what else differs below it was not asked for
     own = [*varied, "model.name"] if "model" in varied else varied
-    leaves = {variant.name: dict(_leaves(variant.recipe, "")) for variant in variants}
+    # Of two losses all fields differ: one difference. Of one loss, only those that do.
+    whole = len({json.dumps(variant.recipe["loss"]["name"]) for variant in variants}) > 1
+    leaves = {variant.name: dict(_leaves(variant.recipe, "", {"loss"} if whole else set())) for variant in variants}
     keys = dict.fromkeys(key for tree in leaves.values() for key in tree)
     return {
         key: {name: tree.get(key) for name, tree in leaves.items()}
@@ -243,12 +245,12 @@ def _differences(variants: Sequence[Variant], varied: Sequence[str]) -> dict[str
     }
 
 
-def _leaves(node: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
+def _leaves(node: Mapping[str, Any], prefix: str, whole: Set[str]) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for key, value in node.items():
         path = f"{prefix}{key}"
-        if isinstance(value, dict) and path != "loss" and value:
-            found += _leaves(value, f"{path}.")
+        if isinstance(value, dict) and path not in whole and value:
+            found += _leaves(value, f"{path}.", whole)
         else:
             found.append((path, value))
     return found

@@ -271,10 +271,11 @@ def _machines(comparison: Comparison) -> list[str]:
 
 def _repeat_section(comparison: Comparison) -> list[str]:
     plan, recipes = comparison.plan, comparison.folder / "recipes"
+    where = shlex.quote(f"runs_dir={comparison.folder.parent}")
     rows = []
     for variant in plan.variants:
         train = shlex.join(["genloss", "train", str(recipes / f"{variant.folder}.yaml")])
-        rows.append([variant.name, f"{train} seed=SEED", " ".join(map(shlex.quote, variant.overrides))])
+        rows.append([variant.name, f"{train} seed=SEED {where}", " ".join(map(shlex.quote, variant.overrides))])
     evaluate = f"genloss evaluate RUN --split {plan.split} --samples {plan.samples}"
     versions = ", ".join(f"{name} {version}" for name, version in plan.versions["packages"].items())
     data = comparison.facts["data"]

@@ -202,6 +202,7 @@ class MMD(SampleDistance):
         one_of("kernel", self.kernel, KERNELS)
         one_of("estimator", self.estimator, ("unbiased", "biased", "linear_time"))
         each_positive(bandwidths=self.bandwidths)
+        object.__setattr__(self, "bandwidths", tuple(self.bandwidths))  # a list would have no hash
         if not all(_LEAST_BANDWIDTH <= bandwidth <= 1.0 / _LEAST_BANDWIDTH for bandwidth in self.bandwidths):
             raise ValueError(
                 f"bandwidths is {self.bandwidths!r}, expected each from {_LEAST_BANDWIDTH:g} to "

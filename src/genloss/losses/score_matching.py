@@ -217,6 +217,7 @@ class DenoisingScoreMatching(EnergyLoss):
 
     def __post_init__(self) -> None:
         each_positive(sigmas=self.sigmas)
+        object.__setattr__(self, "sigmas", tuple(self.sigmas))  # a list would have no hash
 
     @property
     def noise_level(self) -> float:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -31,6 +31,8 @@ from genloss.training.state import PlayerTraining, TrainingState
 __all__ = ["Built", "build", "choose_device", "load"]
 
 _WITH_BETAS = ("adam", "adamw")
+_WEIGHT_DECAY = {"adamw": 0.01}  # torch's default
+_THREADS = torch.get_num_threads()  # before a recipe changes it
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ def build(recipe: Recipe, outline: Dataset | None = None) -> Built:
     An outline stands in for the data where only the model is wanted.
     """
     device = choose_device(recipe.device)
-    torch.set_num_threads(recipe.threads or (1 if _is_small(recipe) else torch.get_num_threads()))
+    recipe = recipe.model_copy(update={"threads": recipe.threads or (1 if _is_small(recipe) else _THREADS)})
+    torch.set_num_threads(cast(int, recipe.threads))
     dataset = load(recipe) if outline is None else outline
     loss, penalties = choose_loss(recipe, dataset), choose_restraints(recipe)
     restraints: list[Restraint] = [penalty.of for penalty in penalties]
@@ -110,6 +113,7 @@ def build(recipe: Recipe, outline: Dataset | None = None) -> Built:
     dataset = dataset.to(device)
     model = model.to(device)
     precision, reason = _precision(recipe, model, dataset, device)
+    recipe = recipe.model_copy(update={"precision": str(precision).removeprefix("torch.")})
     if any(isinstance(module, nn.Conv2d) for module in model.modules()):
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     streams = spawn(recipe.seed, device)
@@ -203,7 +207,7 @@ def _training(module: nn.Module, config: PlayerConfig, steps: int) -> PlayerTrai
             f"train.momentum is {config.momentum}, but {config.optimizer or 'adam'} has none: it has betas; leave "
             "momentum out, or set train.optimizer to sgd or rmsprop."
         )
-    decay = config.weight_decay or 0.0
+    decay = config.weight_decay if config.weight_decay is not None else _WEIGHT_DECAY.get(config.optimizer or "", 0.0)
     betas = config.betas or (0.9, 0.999)
     makers: dict[str, Callable[[], torch.optim.Optimizer]] = {
         "adam": lambda: torch.optim.Adam(parameters, value, betas, weight_decay=decay, fused=True),

@@ -115,7 +115,7 @@ def train_run(
             folder = RunFolder.create(built.recipe, built.dataset, _own_code(built))
         except OSError as error:
             raise WorkError(f"cannot make a run folder in {recipe.runs_dir!r}: {error}.") from error
-        with folder.in_use():
+        with folder.in_use(), TensorBoard.without_traceback():
             return _run(built, evaluator, folder, stop, [*notes, *built.notes], tell, say)
 
 
@@ -131,7 +131,7 @@ def resume_run(
     """
     folder = RunFolder.open(path)
     folder.check_resumable()
-    with folder.in_use(), _stopping() as stop:
+    with folder.in_use(), TensorBoard.without_traceback(), _stopping() as stop:
         built = build(folder.recipe)
         folder.check_data(built.dataset)
         folder.check_code(_own_code(built))

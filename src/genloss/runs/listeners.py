@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -107,6 +109,22 @@ class TensorBoard:
         """Flushes and closes the event file."""
         self._writer.close()
 
+    @staticmethod
+    @contextmanager
+    def without_traceback() -> Iterator[None]:
+        """Keeps TensorBoard's own thread from printing an error that the next write or `close` raises."""
+        hook = threading.excepthook
+
+        def tell(error: threading.ExceptHookArgs) -> None:
+            if not type(error.thread).__module__.startswith("tensorboard."):
+                hook(error)
+
+        threading.excepthook = tell
+        try:
+            yield
+        finally:
+            threading.excepthook = hook
+
 
 class Pictures:
     """Draws samples of the same noise at every evaluation, and the curves at the end."""
@@ -153,7 +171,8 @@ class Pictures:
         for name, found in (("losses", losses), ("metrics", metrics)):
             # Dots only where there are no curves.
             if series := {key: points for key, points in found.items() if len(points) > 1} or found:
-                write_file(self._folder.path / "plots" / f"{name}.png", curves_png(series, {"Title": name}))
+                marks = {"Title": name, "genloss:run": self._folder.path.resolve().name}
+                write_file(self._folder.path / "plots" / f"{name}.png", curves_png(series, marks))
 
     def _latent(self) -> None:
         """The two panels of NNDL figure 13.5, for image models with a latent plane."""

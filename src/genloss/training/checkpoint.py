@@ -95,8 +95,11 @@ def load_weights(folder: Path, which: str, state: TrainingState) -> int:
     try:
         state.load_weights(tensors)
     except RuntimeError as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"the weights in {path} do not fit the run's recipe: {first}") from error
+        reason = " ".join(str(error).partition("\n")[2].split()) or str(error)
+        raise InputError(
+            f"the weights in {path} do not fit the run's recipe: {reason[:300]} Put back the file that the run wrote; "
+            f"`genloss sample` and `evaluate` read another checkpoint with --checkpoint."
+        ) from error
     state.turn = turn
     state.follow_schedules()
     return turn
