@@ -95,7 +95,8 @@ class Evaluator:
         known += ["modes", "high_quality", "kl"] if self._modes() is not None else []
         if chosen not in known:
             raise InputError(
-                f"evaluation.metric is {chosen!r}, which this run does not have.{did_you_mean(chosen, known)}"
+                f"evaluation.metric is {chosen!r}, which this run does not measure in training."
+                f"{did_you_mean(chosen, known)} `genloss evaluate` measures more of a trained run."
             )
         return chosen
 
