@@ -152,6 +152,16 @@ def test_modes_are_none_where_they_cannot_be_counted() -> None:
     assert GaussianMixture(means=[[0], [1]], scales=2).modes is not None
 
 
+def test_a_mixture_takes_arrays() -> None:
+    lists = GaussianMixture(means=[[0, 0], [3, 1]], scales=[1, 2], weights=[1, 3])
+    for kind in (np.array, torch.tensor):
+        arrays = GaussianMixture(means=kind([[0, 0], [3, 1]]), scales=kind([1, 2]), weights=kind([1, 3]))
+        assert arrays == lists
+        assert str(arrays) == str(lists)
+        for found, expected in zip(arrays.components(), lists.components(), strict=True):
+            assert torch.equal(found, expected)
+
+
 def test_samples_carry_the_mode_they_came_from() -> None:
     density = Ring()
     points, labels = density.draw(4000, rng())
@@ -223,6 +233,11 @@ def test_toy_dataset(name: str) -> None:
         ("gaussian_mixture", {"means": [[1], [2]], "scales": -1}, "positive"),
         ("gaussian_mixture", {"means": [[1], [2]], "weights": 0.5}, "2 positive numbers"),
         ("gaussian_mixture", {"means": [[1], [2]], "weights": [1, 0]}, "positive"),
+        ("gaussian_mixture", {"means": [["1"], ["2"]]}, "numbers only"),
+        ("gaussian_mixture", {"means": [[1], [2]], "scales": "2"}, "numbers only"),
+        ("gaussian_mixture", {"means": [[1], [2]], "weights": ["1", "2"]}, "numbers only"),
+        ("gaussian_mixture", {"means": [[1], [2]], "weights": [1, None]}, "numbers only"),
+        ("gaussian_mixture", {"means": [[1], [2]], "weights": np.array([1, -1])}, "positive"),
     ],
 )
 def test_wrong_toys_say_what_is_wrong(name: str, options: dict[str, object], words: str) -> None:

@@ -20,6 +20,7 @@ __all__ = ["find_idx", "load_idx", "read_idx"]
 
 _PREFIX = {"train": "train", "test": "t10k"}
 _BROKEN = (OSError, EOFError, zlib.error, struct.error)
+_MOST_PACKED = 1032  # bytes that one byte of gzip can stand for
 _CHUNK = 1 << 20  # gzip holds what one read returns a second time
 
 
@@ -106,9 +107,16 @@ def _shape(path: Path) -> tuple[int, ...]:
                     f"{str(path)!r} begins with the bytes '{magic.hex(' ')}'; an idx file of unsigned bytes begins "
                     "with 00 00 08 and its number of dimensions. Get the file again."
                 )
-            return struct.unpack(f">{magic[3]}I", file.read(4 * magic[3]))
+            shape = struct.unpack(f">{magic[3]}I", file.read(4 * magic[3]))
+            size = path.stat().st_size
     except _BROKEN as error:
         raise InputError(f"{str(path)!r} cannot be read: {error}; get the file again.") from error
+    if math.prod(max(1, length) for length in shape) > _MOST_PACKED * size:  # before memory is asked for
+        raise InputError(
+            f"The header of {str(path)!r} says {' x '.join(map(str, shape))} values, more than its {size:,} bytes can "
+            "hold; get the file again."
+        )
+    return shape
 
 
 def _fill(store: Tensor, path: Path) -> None:

@@ -161,12 +161,12 @@ class GaussianMixture(IsotropicMixture):
     """Any mixture of isotropic Gaussians, in any number of dimensions.
 
     Args:
-        means: one point per component, each of the same length.
+        means: one point per component, each of the same length, in lists or an array.
         scales: standard deviation of every component, or one each.
         weights: how much of the probability each component has, relative to the others; None means equal.
 
     Raises:
-        InputError: the lengths disagree, or a scale or weight is not positive.
+        InputError: the lengths disagree, a value is no number, or a scale or weight is not positive.
 
     Example:
         >>> import torch
@@ -175,11 +175,14 @@ class GaussianMixture(IsotropicMixture):
         tensor([0.5984], dtype=torch.float64)
     """
 
-    means: Sequence[Sequence[float]]
-    scales: float | Sequence[float] = 1.0
-    weights: Sequence[float] | None = None
+    means: Sequence[Sequence[float]] | np.ndarray
+    scales: float | Sequence[float] | np.ndarray = 1.0
+    weights: Sequence[float] | np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        for name in ("means", "scales", "weights"):  # lists can be compared and are printed in one line
+            if hasattr(values := getattr(self, name), "tolist"):
+                object.__setattr__(self, name, values.tolist())
         means = _array("means", self.means)
         if means.ndim != 2 or means.size == 0 or not np.isfinite(means).all():
             raise InputError(
@@ -200,15 +203,18 @@ class GaussianMixture(IsotropicMixture):
         """Returns means `(k, d)`, standard deviations and weights `(k,)`."""
         means = torch.tensor(self.means, dtype=torch.float64)
         sigma = torch.as_tensor(self.scales, dtype=torch.float64).expand(len(means))
-        weights = torch.as_tensor(self.weights or [1.0] * len(means), dtype=torch.float64)
+        weights = torch.as_tensor([1.0] * len(means) if self.weights is None else self.weights, dtype=torch.float64)
         return means, sigma, weights / weights.sum()
 
 
 def _array(name: str, values: object) -> np.ndarray:
     try:
-        return np.asarray(values, dtype=float)
+        array = np.asarray(values)
+        if array.dtype.kind not in "iuf":  # text that reads like a number is none: '1' in a recipe is a slip
+            raise TypeError(f"{array.dtype} values are no numbers")
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} is {values!r}; it must hold numbers only, in lists of equal length.") from error
+    return array.astype(float)
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import warnings
-import zipfile
+import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from textwrap import shorten
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genloss.data.arrayfiles import read_arrays
+from genloss.data.cells import is_missing, looks_like_number, means_missing, number
+from genloss.data.delimited import open_text, read_delimited
 from genloss.errors import InputError
 
 __all__ = ["TABLES", "Table", "read_table"]
 
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".npy", ".npz")
 _LABEL_COLUMNS = ("label", "class")
-_LABEL_ARRAYS = ("label", "labels", "class", "y")
+_LONGEST_CELL = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +44,24 @@ class Table:
 
     def cell(self, row: int, column: int) -> str:
         """Returns what the file says in a cell, in words."""
-        value = self.text[column][row] if column in self.text else self.values[row, column]
-        if value is None or value == "" or (isinstance(value, float) and value != value):
+        value = self._value(row, column)
+        if is_missing(value):
             return "nothing or NaN"
-        return repr(value) if isinstance(value, str) else str(value)
+        words = repr(value) if isinstance(value, str) else str(value)
+        return words if len(words) <= _LONGEST_CELL else f"{words[: _LONGEST_CELL - 3]}..."
+
+    def remedy(self, row: int, column: int) -> str:
+        """Returns how a cell that is no finite number could be mended, in words."""
+        value = self._value(row, column)
+        if isinstance(value, str) and "," in value and looks_like_number(value):
+            return "write numbers with a decimal point, as in 0.5, and without separators of thousands"
+        last = self.labels is None and 0 < column == len(self.columns) - 1
+        if last and isinstance(value, str) and np.isnan(self.values[:, column]).all():
+            return "mend the file, or name that column 'label' if it holds classes"
+        return "mend the file"
+
+    def _value(self, row: int, column: int) -> object:
+        return self.text[column][row] if column in self.text else self.values[row, column]
 
 
 def read_table(path: Path) -> Table:
@@ -56,184 +73,128 @@ def read_table(path: Path) -> Table:
     suffix = path.suffix.lower()
     if suffix not in TABLES:
         raise InputError(f"{str(path)!r} is no table that can be read; expected one of {', '.join(TABLES)}.")
+    notes: list[str] = []
     try:
-        if suffix in (".npy", ".npz"):
-            return _read_arrays(path)
-        return _read_frame(path, suffix)
+        content = read_arrays(path) if suffix in (".npy", ".npz") else _read_frame(path, suffix, notes)
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, csv.Error, Warning) as error:
-        raise InputError(f"{str(path)!r} cannot be read as {suffix[1:]}: {str(error).strip()}.") from error
-
-
-def _read_arrays(path: Path) -> Table:
-    loaded = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return _from_array(loaded, None, path)
-    with loaded:
-        arrays = {name: loaded[name] for name in loaded.files}
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # numpy gives the bytes of any other file in the archive
-            raise InputError(f"{str(path)!r} holds {name!r}, which is no array; expected what numpy.savez writes.")
-    label_names = [name for name in arrays if name.lower() in _LABEL_ARRAYS and arrays[name].ndim == 1]
-    tables = [name for name in arrays if name not in label_names]
-    if len(tables) != 1 or len(label_names) > 1:
-        found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no array"
+    except Exception as error:  # numpy, pandas and pyarrow let through whatever a damaged byte makes them stumble over
+        reason = shorten(str(error), 200, placeholder=" ...").rstrip(".")
         raise InputError(
-            f"{str(path)!r} holds {found}; expected one array (rows, columns) and at most one of labels (rows,) "
-            f"named {', '.join(_LABEL_ARRAYS)}."
-        )
-    return _from_array(arrays[tables[0]], arrays[label_names[0]] if label_names else None, path)
+            f"{str(path)!r} cannot be read as {suffix[1:]}: {reason if ' ' in reason else repr(error)}; "
+            + ("change its permissions." if isinstance(error, PermissionError) else "mend the file or get it again.")
+        ) from error
+    if isinstance(content, tuple):
+        array, labels = content
+        names = tuple(f"column {index + 1}" for index in range(array.shape[1]))
+        return Table(array.astype(np.float64), names, labels)
+    return _from_frame(content, notes, path)
 
 
-def _from_array(array: NDArray[Any], labels: NDArray[Any] | None, path: Path) -> Table:
-    if array.ndim != 2 or array.dtype.kind not in "biuf":
-        raise InputError(
-            f"{str(path)!r} holds {array.dtype} values of shape {array.shape}; expected numbers (rows, columns)."
-        )
-    if labels is not None and (len(labels) != len(array) or labels.dtype.kind not in "biufUS"):
-        raise InputError(
-            f"{str(path)!r} holds {len(array)} rows, but labels of {labels.dtype} and shape {labels.shape}; "
-            "expected one whole number or text a row."
-        )
-    if labels is not None and labels.dtype.kind == "S":
-        labels = np.char.decode(labels, "utf-8")
-    return Table(array.astype(np.float64), tuple(f"column {index + 1}" for index in range(array.shape[1])), labels)
+def _read_frame(path: Path, suffix: str, notes: list[str]) -> Any:
+    """Returns the pandas frame in a file."""
+    if suffix == ".parquet":
+        from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+
+        with ParquetFile(path) as file:
+            return file.read().to_pandas()
+    return _read_json_lines(path) if suffix == ".jsonl" else read_delimited(path, notes)
 
 
-def _read_frame(path: Path, suffix: str) -> Table:
+def _read_json_lines(path: Path) -> Any:
     import pandas  # type: ignore[import-untyped]  # takes half a second
 
-    notes: list[str] = []
-    if suffix == ".parquet":
-        frame = pandas.read_parquet(path)
-    elif suffix == ".jsonl":
-        frame = pandas.read_json(path, lines=True)
-    else:
-        frame = _read_delimited(path, suffix, notes)
-    frame.columns = [str(column) for column in frame.columns]
-    first = next(iter(frame.columns), None)
-    if first in ("", "Unnamed: 0") and _counts(frame[first]):
+    records = []
+    with open_text(path) as file:
+        for index, line in enumerate(file):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line, object_pairs_hook=_without_repeats)
+            except (ValueError, RecursionError) as error:
+                found = f"has a fault: {error.msg if isinstance(error, json.JSONDecodeError) else error}"
+            else:
+                found = "" if isinstance(record, dict) else f"is a {type(record).__name__}"
+            if found:
+                raise InputError(
+                    f"{str(path)!r} cannot be read as jsonl: line {index + 1} {found}; expected one object a line, "
+                    'such as {"a": 1.5, "b": 2}.'
+                )
+            records.append(record)
+    return pandas.DataFrame(records)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        repeated = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"it has the key {repeated!r} more than once")
+    return record
+
+
+def _from_frame(frame: Any, notes: list[str], path: Path) -> Table:
+    columns = [frame.iloc[:, index] for index in range(frame.shape[1])]
+    names = [str(name).strip() for name in frame.columns]
+    if names and names[0] in ("", "Unnamed: 0") and _counts(columns[0]):
         notes.append("The first column has no name and counts the rows: it was left out.")
-        frame = frame.drop(columns=first)
-    label = _label_column(frame)
+        del columns[0], names[0]
+    names = [name or f"column {index + 1}" for index, name in enumerate(names)]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise InputError(
+            f"{str(path)!r} has more than one column named {', '.join(map(repr, repeated))}; rename or drop all but "
+            "one of each."
+        )
+    cells = [column.to_numpy() if _is_numeric(column) else _cells(column) for column in columns]
+    label = _label_column(names, cells, path)
     labels = None
     if label is not None:
-        labels = frame.pop(label).to_numpy()
-        notes.append(f"Column {label!r} holds the labels.")
-    values = np.empty(frame.shape)
-    text = {}
-    for index, column in enumerate(frame.columns):
-        values[:, index] = _numbers(frame[column])
-        if frame[column].dtype.kind not in "biuf":
-            text[index] = frame[column].to_numpy()
-    return Table(values, tuple(frame.columns), labels, tuple(notes), text)
+        name, labels = names.pop(label), cells.pop(label)
+        notes.append(f"Column {name!r} holds the labels.")
+        spellings = sorted({word for word in labels if isinstance(word, str) and means_missing(word)})
+        if spellings:
+            notes.append(f"Among the labels, {', '.join(map(repr, spellings))} counts as a class of its own.")
+    values = np.empty((len(frame), len(names)))
+    for index, column in enumerate(cells):
+        values[:, index] = column if column.dtype.kind != "O" else [number(cell) for cell in column]
+    text = {index: column for index, column in enumerate(cells) if column.dtype.kind == "O"}
+    return Table(values, tuple(names), labels, tuple(notes), text)
 
 
-def _read_delimited(path: Path, suffix: str, notes: list[str]) -> Any:
-    import pandas
-
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        line = _begin(file, notes)
-        if not line:
-            raise InputError(f"{str(path)!r} is empty; expected a table.")
-        delimiter = "\t" if suffix == ".tsv" else max(",;\t", key=line.count)
-        if delimiter != "," and suffix == ".csv":
-            notes.append(f"Columns are separated by {delimiter!r}.")
-        start = file.tell()
-        rows = filter(None, csv.reader(file, delimiter=delimiter))
-        first, second = next(rows), next(rows, [])
-        file.seek(start)
-        named = _names_columns(first, second)
-        with warnings.catch_warnings():
-            # A row with too many cells loses the last ones with no more than this warning.
-            warnings.simplefilter("error", pandas.errors.ParserWarning)
-            frame = pandas.read_csv(
-                file,
-                sep=delimiter,
-                header=0 if named else None,
-                index_col=False,
-                keep_default_na=False,
-                na_values=[""],
-                low_memory=False,
-            )
-    if not named:
-        frame.columns = [f"column {index + 1}" for index in range(frame.shape[1])]
-        notes.append("The first row holds numbers, so the columns have no names.")
-    elif any(map(_is_number, first)):
-        notes.append("The first row names the columns, though a name in it is a number.")
-    bare = str(frame.columns[0]).removeprefix("#").strip()
-    if line.startswith("#") and bare not in frame.columns:
-        frame = frame.rename(columns={frame.columns[0]: bare})
-    return frame
+def _is_numeric(column: Any) -> bool:
+    """Whether numpy holds a column as numbers: pandas' own types may have cells without one."""
+    return isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf"
 
 
-def _begin(file: TextIO, notes: list[str]) -> str:
-    """Moves past leading `#` lines and returns the table's first line, empty without one."""
-    start, line = file.tell(), file.readline()
-    comments: list[tuple[int, str]] = []
-    while line and (not line.strip() or line.startswith("#")):
-        if line.strip():
-            comments.append((start, line))
-        start, line = file.tell(), file.readline()
-    if comments:
-        above, header = comments[-1]
-        delimiter = max(",;\t", key=line.count)
-        # numpy.savetxt writes the names of the columns as a comment.
-        if line.count(delimiter) == header.count(delimiter) > 0 and _holds_number(line, delimiter):
-            start, line = above, header
-            comments.pop()
-    if comments:
-        notes.append(f"{len(comments)} lines that begin with '#' stand above the table and were skipped.")
-    file.seek(start)
-    return line
+def _cells(column: Any) -> NDArray[Any]:
+    """Returns a column as objects: text without spaces around it, None where a cell holds nothing or NaN."""
+    cells = np.empty(len(column), dtype=object)
+    for index, (cell, missing) in enumerate(zip(column, column.isna(), strict=True)):
+        text = cell.strip() if isinstance(cell, str) else cell
+        cells[index] = None if missing or is_missing(text) else text
+    return cells
 
 
-def _names_columns(first: list[str], second: list[str]) -> bool:
-    """Whether a table's first row holds no number, or more names than numbers above the numbers of the second."""
-    above = [cell for cell, below in zip(first, second, strict=False) if cell.strip() and _is_number(below)]
-    numbers = sum(map(_is_number, above))
-    return numbers < len(above) - numbers or not any(map(_is_number, first))
+def _label_column(names: list[str], cells: list[NDArray[Any]], path: Path) -> int | None:
+    """Returns the position of the column named like labels, else of the last one if it holds classes in words."""
+    named = [index for index, name in enumerate(names) if name.lower() in _LABEL_COLUMNS]
+    if len(named) > 1:
+        raise InputError(
+            f"{str(path)!r} has the columns {' and '.join(repr(names[index]) for index in named)}, either of which "
+            "would hold the labels; rename one if it is a feature, or drop it."
+        )
+    if named:
+        return named[0]
+    return len(cells) - 1 if len(cells) > 1 and _holds_classes(cells[-1]) else None
 
 
-def _holds_number(line: str, delimiter: str) -> bool:
-    return any(_is_number(cell) for cell in next(csv.reader([line], delimiter=delimiter)))
-
-
-def _label_column(frame: Any) -> str | None:
-    """Returns the column named like labels, else the last one if it holds nothing but text."""
-    for column in frame.columns:
-        if column.lower() in _LABEL_COLUMNS:
-            return str(column)
-    if frame.shape[1] < 2:
-        return None
-    last = frame.iloc[:, -1]
-    words = [cell for cell in last.unique() if isinstance(cell, str)]
-    return str(frame.columns[-1]) if words and not any(map(_is_number, words)) else None
-
-
-def _numbers(column: Any) -> NDArray[np.float64]:
-    """Returns a column as float64, NaN where a cell is no number."""
-    if column.dtype.kind in "biuf":
-        return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
-    return np.array([_number(cell) for cell in column], dtype=np.float64)
-
-
-def _number(cell: object) -> float:
-    if isinstance(cell, str | int | float | np.number):
-        try:
-            return float(cell)
-        except ValueError:
-            return float("nan")
-    return float("nan")
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
+def _holds_classes(cells: NDArray[Any]) -> bool:
+    """Whether a column holds text without anything like a number in it, and fewer words than rows."""
+    if cells.dtype.kind != "O" or not all(cell is None or isinstance(cell, str) for cell in cells):
         return False
-    return True
+    words = {cell for cell in cells if cell is not None}
+    real = [word for word in words if not means_missing(word)]
+    return bool(real) and len(words) < len(cells) and not any(map(looks_like_number, real))
 
 
 def _counts(column: Any) -> bool:
