@@ -351,3 +351,9 @@ def test_huge_numbers_are_named(tmp_path: Path) -> None:
     assert "row 8, column 'b' holds 1e+300, which is too large to standardise" in refusal(path)
     path = delimited(tmp_path / "a.csv", "a,b", lambda n: f"{'x' if n == 2 else n},{'1e300' if n == 7 else n}")
     assert "row 8, column 'b' holds 1e+300" in refusal(path, skip_bad=True)
+
+
+def test_arrays_beside_a_description_are_read(tmp_path: Path) -> None:
+    values = np.arange(40.0).reshape(20, 2)
+    np.savez(tmp_path / "a.npz", samples=values, Description="what they are")
+    assert load_data(tmp_path / "a.npz").shape == (2,)

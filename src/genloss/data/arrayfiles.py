@@ -47,7 +47,10 @@ def read_arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
         if not isinstance(array, np.ndarray):  # numpy gives the bytes of any other file in the archive
             raise InputError(f"{str(path)!r} holds {name!r}, which is no array; expected what numpy.savez writes.")
     label_names = [name for name in arrays if name.lower() in _LABELS and arrays[name].ndim == 1]
-    tables = [name for name in arrays if name not in label_names]
+    # A single text describes the data, as in the samples that genloss writes.
+    tables = [
+        name for name, array in arrays.items() if name not in label_names and (array.ndim or array.dtype.kind != "U")
+    ]
     if len(tables) != 1 or len(label_names) > 1:
         found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no array"
         raise InputError(

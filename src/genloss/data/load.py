@@ -71,7 +71,7 @@ def load_data(
         binarise: `stochastic` draws pixels from Bernoulli(pixel / 255) whenever a batch is made, `threshold` cuts at
             128. Either gives 0 and 1, whatever the value range.
         limit: at most so many training samples.
-        skip_bad: skip and count unreadable images and bad rows instead of stopping.
+        skip_bad: skip and count unreadable images, and rows with a bad cell or no label, instead of stopping.
         **toy_options: fields of the toy, such as `count=4` for `ring`.
 
     Raises:

@@ -66,7 +66,8 @@ NAMED = {
 def load_named(name: str, options: ImageOptions) -> Dataset:
     """Returns a known image set: from `$GENLOSS_DATA/<name>`, else the cache, else the `datasets` library.
 
-    The cache is `$GENLOSS_CACHE/data/<name>`, or `~/.cache/genloss/data/<name>`.
+    MNIST and Fashion-MNIST are read from their IDX files, CIFAR-10 from its publisher's binary files or from sheets of
+    WebP images. The cache is `$GENLOSS_CACHE/data/<name>`, or `~/.cache/genloss/data/<name>`.
 
     Args:
         name: a key of `NAMED`.
