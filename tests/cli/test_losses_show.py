@@ -54,6 +54,9 @@ def test_a_plot_is_saved_named_and_says_what_it_is(tmp_path):
         (["show", "hinge", "-o", "no/x.png"], "there is no folder"),
         (["-o", "x.png"], "name it"),
         (["show"], "`genloss losses show` needs the name of a loss"),
+        (["show", "adversarial"], "'adversarial' is a family, not a loss; `genloss losses` lists every family"),
+        (["show", "adversarial"], "shows one loss, here boundary_equilibrium, energy_based, "),
+        (["show", "wgan-gp"], "Did you mean 'wgan_gp'?"),
     ],
 )
 def test_a_plot_that_cannot_be_made_is_a_sentence(tmp_path, arguments, message):

@@ -5,7 +5,7 @@ import pytest
 
 from genloss.errors import InputError
 from genloss.runs.build import build
-from genloss.runs.overrides import parse_override, refuse_twice
+from genloss.runs.overrides import merge, parse_override, refuse_twice
 from genloss.runs.recipes import read_recipe
 
 RECIPE = "data: ring\nmodel: gan\n"
@@ -59,6 +59,15 @@ def refusal(*overrides, recipe="ring_gan"):
         ("device=meta", "device='meta' cannot be used here"),
         (".train=5", "'.train=5' has a dot with nothing on one side"),
         ("name=my run", "name is 'my run': expected letters, digits, _, . and -"),
+        (
+            "train.betas=(0.5,0.9)",
+            "train.betas is '(0.5,0.9)', expected a list in brackets; write train.betas=[0.5,0.9].",
+        ),
+        ("train.betas=0.5, 0.9", "write train.betas=[0.5, 0.9]."),
+        ("train.betas=0.5", "train.betas is 0.5, expected a list in brackets; write train.betas=[0.5, ...]."),
+        ("train.betas=[0.5]", "train.betas is [0.5], which is too short"),
+        ("penalties=r1,gp", "penalties is 'r1,gp', expected a list in brackets; write penalties=[r1,gp]."),
+        ("penalties=", "penalties is None, expected a list in brackets; write penalties=[...]."),
     ],
 )
 def test_a_wrong_value_is_one_sentence(override, message):
@@ -76,6 +85,48 @@ def test_a_section_given_after_what_it_would_replace_is_refused():
         refuse_twice(["train.steps=3", "train={batch_size: 4}"])
     refuse_twice(["train={batch_size: 4}", "train.steps=3"])
     refuse_twice(["data.size=8", "data=mnist"])  # a name joins what is there
+
+
+@pytest.mark.parametrize("section", ["model.network", "loss"])
+def test_a_field_given_before_the_name_that_would_drop_it_is_refused(section):
+    with pytest.raises(
+        InputError, match=rf"{section}\.x is given before {section}\.name=y.* give {section}\.name first"
+    ):
+        refuse_twice([f"{section}.x=3", f"{section}.name=y"])
+    refuse_twice([f"{section}.name=y", f"{section}.x=3"])
+    refuse_twice(["model.noise_dim=3", "model.name=gan", "data.size=8", "data.name=mnist"])  # what they name joins
+
+
+@pytest.mark.parametrize("penalties", ["r1", "{name: r1, weight: 3}"])
+def test_one_penalty_is_a_list_of_one(penalties):
+    (one,) = read_recipe("ring_gan", [f"penalties={penalties}"])[0].penalties
+    assert one == parse_override(f"penalties={penalties}")[1]
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new"),
+    [
+        ("model.network", {"name": "mlp", "width": 8}, "dcgan"),
+        ("model.critic", {"name": "mlp", "width": 8}, "dcgan"),
+        ("model.network", {"width": 8}, "dcgan"),  # without a name it is the default one
+        ("model.likelihood", {"name": "gaussian", "variance": "shared"}, "laplace"),
+        ("loss", {"name": "f_alpha", "alpha": 0.5}, "hinge"),
+        ("loss", "hinge", "wasserstein"),
+    ],
+)
+def test_another_name_drops_the_fields_of_the_old_one(key, old, new):
+    def named(override):
+        tree = {}
+        merge(tree, key, old)
+        merge(tree, *parse_override(override))
+        for part in key.split("."):
+            tree = tree[part]
+        return tree
+
+    assert named(f"{key}.name={new}") == {"name": new}
+    assert named(f"{key}={new}") == new
+    if isinstance(old, dict) and "name" in old:
+        assert named(f"{key}.name={old['name']}") == old
 
 
 @pytest.mark.parametrize(

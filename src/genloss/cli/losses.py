@@ -69,11 +69,16 @@ def _list(as_json: bool) -> None:
 
 def _show(name: str, output: Path | None, as_json: bool) -> None:
     from genloss.errors import InputError
-    from genloss.losses import AdversarialLoss, find_loss
+    from genloss.losses import AdversarialLoss, catalogue, find_loss
 
     try:
         cls = find_loss(name)
     except KeyError as error:
+        if members := catalogue(name):
+            raise InputError(
+                f"{name!r} is a family, not a loss; `genloss losses` lists every family, and `genloss losses show` "
+                f"shows one loss, here {', '.join(members)}."
+            ) from error
         raise InputError(f"{error.args[0]}") from error
     of_scores = cls() if issubclass(cls, AdversarialLoss) else None
     if output is not None:

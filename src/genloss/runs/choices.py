@@ -15,6 +15,7 @@ from genloss.runs.schema import Recipe, ScheduleConfig, checked
 from genloss.runs.specification import (
     DEFAULT_LOSS,
     LOSS_BASES,
+    OPTIONS,
     PENALTY_BASES,
     made,
     plain,
@@ -25,7 +26,6 @@ from genloss.training.schedule import Schedule, Scheduled
 
 __all__ = ["Chosen", "choose_likelihood", "choose_loss", "choose_restraints", "schedule_of"]
 
-OPTIONS: tuple[str, ...] = ("weight", "interval", "player")  # of a penalty in a recipe, beside its own fields
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the typical distance: the bandwidths of an MMD
 TRIED = 10_000  # turns at which a scheduled object is made before the run: a tenth of a second at most
 
@@ -95,8 +95,17 @@ class Chosen:
     notes: tuple[str, ...] = ()
 
 
-def schedule_of(config: ScheduleConfig, steps: int) -> Schedule:
-    """Returns a schedule in turns of a run of so many steps."""
+def schedule_of(config: ScheduleConfig, steps: int, key: str = "the learning rate") -> Schedule:
+    """Returns a schedule in turns of a run of so many steps.
+
+    Raises:
+        InputError: it would begin after the run's last turn.
+    """
+    if config.start >= (1 if isinstance(config.start, float) and config.start <= 1 else steps):
+        raise InputError(
+            f"{key} would change from start={config.start} on, but the run ends after train.steps={steps} turns, so it "
+            f"would stay at {config.start_value:g}; lower start, or give a share of the run, such as start: 0.5."
+        )
 
     def turns(value: float) -> int:
         return round(value * steps) if isinstance(value, float) and value <= 1 else round(value)
@@ -197,7 +206,7 @@ def _changes(of: Any, fields: dict[str, Any], key: str, steps: int) -> dict[str,
             hint = typing.get_type_hints(type(of))[name]
             if float not in (hint, *typing.get_args(hint)):
                 raise InputError(f"{place} follows a schedule, but only real numbers can; give it one value.")
-            changes[name] = schedule_of(checked(ScheduleConfig, value, place), steps)
+            changes[name] = schedule_of(checked(ScheduleConfig, value, place), steps, place)
         elif _is_part(value) and (inner := _changes(getattr(of, name), value, place, steps)):
             changes[name] = Scheduled(place, getattr(of, name), inner)
     return changes

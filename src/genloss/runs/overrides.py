@@ -39,9 +39,9 @@ def refuse_twice(overrides: Iterable[str]) -> None:
         key, _, value = (part.strip() for part in text.partition("="))
         if key in given:
             raise InputError(f"{key} is given twice, as {given[key]!r} and as {value!r}; keep one of them.")
-        if (
-            below := next((other for other in given if other.startswith(f"{key}.")), None)
-        ) and key not in NAMED_SECTIONS:
+        section = key.removesuffix(".name")  # another name replaces what belongs to the old one
+        below = next((other for other in given if other.startswith(f"{section}.")), None)
+        if below is not None and section not in NAMED_SECTIONS:
             raise InputError(f"{below} is given before {key}={value}, which would replace it; give {key} first.")
         given[key] = value
 
@@ -58,7 +58,11 @@ def _refuse_glued(content: Any, key: str) -> None:
 
 
 def merge(tree: dict[str, Any], key: str, value: Any) -> None:
-    """Sets a dotted key in a tree of mappings; a named section that is a plain name becomes a mapping first."""
+    """Sets a dotted key in a tree of mappings; a section that is a plain name becomes a mapping first.
+
+    `loss.name=hinge` and `model.network.name=dcgan` do what `loss=hinge` and `model.network=dcgan` do: the fields of
+    another loss or network do not stay.
+    """
     parts = key.split(".")
     node = tree
     for depth, part in enumerate(parts[:-1]):
@@ -73,10 +77,10 @@ def merge(tree: dict[str, Any], key: str, value: Any) -> None:
     if len(parts) == 1 and last in NAMED_SECTIONS and isinstance(value, str):
         section = tree.get(last)
         node[last] = {**section, "name": value} if isinstance(section, dict) else {"name": value}
-    elif last == "name" and isinstance(node.get("name"), str) and parts[0] in ("loss",) and node["name"] != value:
-        tree[parts[0]] = {"name": value}
-    else:
-        node[last] = value
+        return
+    if last == "name" and node is not tree and ".".join(parts[:-1]) not in NAMED_SECTIONS and node.get(last) != value:
+        node.clear()  # fields of another loss or network
+    node[last] = value
 
 
 def apply_overrides(recipe: dict[str, Any], overrides: Iterable[str]) -> tuple[dict[str, Any], list[str]]:

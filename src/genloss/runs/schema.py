@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
@@ -19,7 +21,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from genloss.errors import InputError, did_you_mean
+from genloss.data.toys import TOYS
+from genloss.errors import InputError, folded, likeness, shared, suggested
+from genloss.networks import architectures
 
 __all__ = [
     "AutoencoderCriticConfig",
@@ -157,6 +161,10 @@ def _named(value: Any) -> Any:
 Named = Annotated[dict[str, Any], BeforeValidator(_named)]
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, dict) or (isinstance(value, str) and "," not in value) else value
+
+
 class ModelConfig(Strict):
     """Networks and who minimises what."""
 
@@ -236,7 +244,9 @@ class Recipe(Strict):
     loss: Any = Field(
         None, description="name, {name: ..., field: ...} or package.module:Class; a number may be a schedule"
     )
-    penalties: list[Any] = Field(default_factory=list, description="likewise, with `weight`, `interval` and `player`")
+    penalties: Annotated[list[Any], BeforeValidator(_listed)] = Field(
+        default_factory=list, description="likewise, with `weight`, `interval` and `player`"
+    )
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
@@ -284,14 +294,20 @@ def checked(model: type[S], tree: Any, prefix: str = "") -> S:
 def _sentence(model: type[BaseModel], error: ValidationError, prefix: str) -> str:
     # Of the forms that a value may have, the one it fits best fails deepest.
     first = min(error.errors(), key=lambda e: (e["type"] != "extra_forbidden", -len(e["loc"])))
-    path = [str(part) for part in first["loc"] if not str(part)[:1].isupper() and str(part) not in _UNION_TAGS]
+    unknown = [str(first["loc"][-1])] if first["type"] == "extra_forbidden" else []  # as a person wrote it
+    parts = [str(part) for part in (first["loc"][:-1] if unknown else first["loc"])]
+    path = [part for part in parts if not part[:1].isupper() and part not in _UNION_TAGS] + unknown
     key = ".".join([prefix, *path] if prefix else path) or "the recipe"
     if first["type"] == "extra_forbidden":
-        known = _known_keys(model, path[:-1])
-        above = key.removesuffix(path[-1])
-        return f"{key} is not a key of a recipe.{did_you_mean(path[-1], known, above) if known else ''}"
+        return f"{key} is not a key of a recipe.{_key_meant(model, path, prefix)}"
+    if first["type"] == "missing" and isinstance(first["loc"][-1], int):
+        return f"{key.rpartition('.')[0]} is {first['input']!r}, which is too short: it lacks another value."
     if first["type"] == "missing":
         return f"{key} is missing; a recipe needs it."
+    if first["type"] in ("list_type", "tuple_type"):
+        values = str(first["input"] or "").strip("() ") or "..."
+        more = ", ..." if first["type"] == "tuple_type" and "," not in values else ""
+        return f"{key} is {first['input']!r}, expected a list in brackets; write {key}=[{values}{more}]."
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     return f"{message}." if first["type"] == "value_error" else f"{key} is {first['input']!r}: {message}."
@@ -300,8 +316,48 @@ def _sentence(model: type[BaseModel], error: ValidationError, prefix: str) -> st
 _UNION_TAGS = ("float", "int", "constrained-float", "function-after[]")
 
 
-def _known_keys(model: Any, path: Sequence[str]) -> list[str]:
-    for part in path:
-        field = getattr(model, "model_fields", {}).get(part)
-        model = field.annotation if field is not None else None
-    return [field.alias or name for name, field in getattr(model, "model_fields", {}).items()]
+_NEAR = 0.7  # likeness from which a key may be meant
+_BESIDE = 0.2  # so much more like counts a key of the section that was named
+
+
+def _key_meant(model: type[BaseModel], path: Sequence[str], prefix: str) -> str:
+    """Says which keys may be meant by an unknown one: of its name or initials, wherever they stand, or of a like name.
+
+    Where there is none, it lists those of the section.
+    """
+    known = [*_keys(model), *(_free_keys() if model is Recipe else ())]
+    above = list(path[:-1])
+
+    def rank(key: str) -> tuple[float, int, int]:
+        *section, name = key.split(".")
+        initials = "".join(word[0] for word in name.split("_"))
+        same = folded(path[-1]) in (folded(name), folded(key)) or (len(initials) > 1 and path[-1] == initials)
+        like = 2.0 if same else likeness(path[-1], name) + _BESIDE * (section == above)
+        return like, shared(section, above), -len(section)
+
+    ranks = {key: rank(key) for key in known}
+    best = max(ranks.values())
+    if best[0] >= _NEAR:
+        said = suggested({f"{prefix}.{key}" if prefix else key for key in known if ranks[key] == best})
+    else:
+        beside = {key.split(".")[-1] for key in _keys(model) if key.split(".")[:-1] == above}
+        said = f" Known: {', '.join(sorted(beside))}." if beside else ""
+    options = model is Recipe and above == ["data"] and "data.options" not in said
+    return f"{said} What belongs to one toy stands below data.options, such as data.options.count." if options else said
+
+
+def _keys(model: type[BaseModel]) -> Iterator[str]:
+    """Returns the dotted keys of a section and of those below it."""
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        yield key
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if inspect.isclass(kind) and issubclass(kind, BaseModel):
+                yield from (f"{key}.{below}" for below in _keys(kind))
+
+
+def _free_keys() -> Iterator[str]:
+    """Returns the keys that the schema leaves to networks and toys."""
+    for section, classes in (("model.network", architectures()), ("data.options", TOYS)):
+        for cls in classes.values():
+            yield from (f"{section}.{field.name}" for field in fields(cls))  # type: ignore[arg-type]

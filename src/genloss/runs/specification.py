@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from genloss.errors import InputError, did_you_mean
+from genloss.errors import InputError, did_you_mean, folded
 from genloss.losses import (
     AdversarialLoss,
     Constraint,
     FeaturePenalty,
+    Likelihood,
     Loss,
     ParameterPenalty,
     Penalty,
@@ -29,9 +31,11 @@ from genloss.runs.own_code import own_module, place_of, said, source_of
 __all__ = [
     "DEFAULT_LOSS",
     "LOSS_BASES",
+    "OPTIONS",
     "PENALTY_BASES",
     "class_of",
     "construct",
+    "losses_in",
     "made",
     "plain",
     "to_mapping",
@@ -49,6 +53,7 @@ LOSS_BASES: dict[str, tuple[type[Loss], ...]] = {
 }
 _ADJECTIVES = ("adversarial", "variational", "quantisation")  # families that are named by one
 PENALTY_BASES: tuple[type[Loss], ...] = (Penalty, ParameterPenalty, FeaturePenalty, Constraint)
+OPTIONS = ("weight", "interval", "player")  # of a penalty in a recipe, beside its own fields
 
 
 def to_mapping(specification: Any, key: str) -> dict[str, Any]:
@@ -80,19 +85,60 @@ def class_of(name: str, bases: tuple[type[Loss], ...], key: str) -> type[Any]:
             return find_loss(name, family)
         except KeyError:
             continue
-    known = [other for family in families for other in catalogue(family)]
-    kind = " or ".join(dict.fromkeys("penalty" if family.endswith("penalty") else family for family in families))
-    try:
-        other = find_loss(name)
-    except KeyError:
-        pass
-    else:
-        alias = "" if name == other.card.name else f"{other.card.name} "
-        raise InputError(
-            f"{key}={name!r} is {alias}of family {other.family}, but {kind} is needed here: {', '.join(known)}."
+    raise InputError(f"{key}={name!r} {_why_unknown(name, bases, key)}")
+
+
+def _why_unknown(name: str, bases: tuple[type[Loss], ...], key: str) -> str:
+    """Says what a name that no loss of the families has may be, and where a recipe takes it."""
+    if name.endswith(".py"):
+        own = [f"{name}:{each}" for each, found in losses_in(_module(name, name, key)).items() if _is(found, bases)]
+        return f"is a file; name the class: {', '.join(own)}." if own else f"holds no {_public(bases)}; derive one."
+    if key == "loss" and "+" in name:
+        loss, *penalties = (part.strip() for part in name.split("+"))
+        return (
+            f"adds penalties as --vary of `genloss compare` does; write loss={loss} penalties=[{', '.join(penalties)}]."
         )
+    families = [base.family for base in bases]
+    wanted = [cls for family in families for cls in catalogue(family).values()]
+    kind = " or ".join(dict.fromkeys("penalty" if family.endswith("penalty") else family for family in families))
+    alike = [cls for cls in catalogue().values() if folded(name) in map(folded, (*_names(cls), cls.__name__))]
+    if alike and not any(cls in wanted for cls in alike):
+        other = alike[0]
+        alias = "" if name == other.card.name else f"{other.card.name} "
+        known = ", ".join(cls.card.name for cls in wanted)
+        place = _place(other, name, wanted if key == "loss" else [])
+        return f"is {alias}of family {other.family}, but {kind} is needed here; {place}. Known here: {known}."
     kind += " loss" if families[-1] in _ADJECTIVES else ""
-    raise InputError(f"{key}={name!r} is not a known {kind}.{did_you_mean(name, known)}")
+    return f"is not a known {kind}.{did_you_mean(name, [each for cls in wanted for each in _names(cls)])}"
+
+
+def _names(cls: type[Loss]) -> tuple[str, ...]:
+    return (cls.card.name, *cls.card.aliases)
+
+
+def _place(cls: type[Loss], called: str, losses: Sequence[type[Loss]]) -> str:
+    """Says which key of a recipe takes a loss; with a penalty, the loss with whose name its own begins: `wgan_gp`."""
+    name = cls.card.name
+    if issubclass(cls, PENALTY_BASES):
+        with_it = [of for of in losses if any(folded(called).startswith(folded(each)) for each in _names(of))]
+        return "write " + "".join(f"loss={of.card.name} " for of in with_it[:1]) + f"penalties=[{name}]"
+    if issubclass(cls, Likelihood):
+        return f"model.likelihood={name} takes it, with model=vae"
+    models = [model for model, bases in LOSS_BASES.items() if issubclass(cls, bases)]
+    return f"loss={name} takes it, with model={models[0]}" if models else "no key of a recipe takes it"
+
+
+def losses_in(module: ModuleType) -> dict[str, Loss | type[Loss]]:
+    """Returns the losses, classes and instances, that a module defines, without private ones and imported classes."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if name[0] != "_" and _is(value, (Loss,)) and (isinstance(value, Loss) or value.__module__ == module.__name__)
+    }
+
+
+def _is(value: Any, bases: tuple[type[Loss], ...]) -> bool:
+    return isinstance(value, bases) or (inspect.isclass(value) and issubclass(value, bases))
 
 
 def _public(bases: tuple[type[Loss], ...]) -> str:
@@ -101,8 +147,20 @@ def _public(bases: tuple[type[Loss], ...]) -> str:
 
 def _imported(name: str, key: str) -> Any:
     place, _, attribute = name.rpartition(":")
+    module = _module(place, name, key)
+    if not hasattr(module, attribute):
+        known = losses_in(module)
+        hint = did_you_mean(attribute, known) if known else " It holds no loss."
+        raise InputError(
+            f"{key}={name!r} cannot be imported: {place!r} has no {attribute!r}; expected package.module:Class or "
+            f"FILE.py:Class.{hint}"
+        )
+    return getattr(module, attribute)
+
+
+def _module(place: str, name: str, key: str) -> ModuleType:
     try:
-        return getattr(own_module(place), attribute)
+        return own_module(place)
     except (Exception, SystemExit) as error:
         # Code of one's own may raise anything.
         line = place_of(error)
@@ -156,8 +214,7 @@ def construct(cls: type[T], fields: dict[str, Any], key: str, fill: Fill | None 
     known = [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
     for field in fields:
         if field not in known:
-            hint = did_you_mean(field, known) if known else " It has no fields."
-            raise InputError(f"{key}.{field} is not a field of {cls.__name__}.{hint}")
+            raise InputError(f"{key}.{field} is not a field of {cls.__name__}.{_field_meant(cls, field, known)}")
     if not dataclasses.is_dataclass(cls):
         return _of_plain_class(cls, key)
     hints = typing.get_type_hints(cls)
@@ -182,6 +239,14 @@ def construct(cls: type[T], fields: dict[str, Any], key: str, fill: Fill | None 
         got = "" if first["type"] == "value_error" else f" is {first['input']!r}"
         raise InputError(f"{path}{got}: {reason}.") from error
     return checked
+
+
+def _field_meant(cls: type[Any], field: str, known: list[str]) -> str:
+    """Says which field may be meant; of a penalty or constraint also what a recipe gives it beside its fields."""
+    options: tuple[str, ...] = OPTIONS if issubclass(cls, PENALTY_BASES) else ()
+    options = ("player",) if issubclass(cls, Constraint) else options
+    hint = did_you_mean(field, [*known, *options]) if known or options else " It has no fields."
+    return hint if not options or hint.startswith(" Known") else f"{hint} It also takes {', '.join(options)}."
 
 
 def _of_plain_class(cls: type[T], key: str) -> T:
