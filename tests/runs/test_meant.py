@@ -1,7 +1,10 @@
 """A wrong key, name or field of a recipe: the sentence tells which one was meant and where it stands."""
 
+import sys
+
 import pytest
 
+from genloss.cli.app import main
 from genloss.errors import InputError, did_you_mean
 from genloss.runs.build import build
 from genloss.runs.recipes import read_recipe
@@ -180,3 +183,11 @@ def test_a_schedule_that_begins_in_the_run_is_taken(start):
 )
 def test_the_nearest_names(name, said):
     assert did_you_mean(name, ["r2", "cr", "r1"]) == said
+
+
+def test_a_run_is_not_changed_on_the_way(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["genloss", "resume", "runs/ring_gan-1", "train.steps=600"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    assert "train anew with the change: genloss train RECIPE train.steps=600" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 from genloss.errors import InputError, did_you_mean
 from genloss.losses import Loss
 from genloss.runs.own_code import own_module, place_of, said
+from genloss.runs.specification import losses_in
 
 __all__ = ["load_loss"]
 
@@ -52,12 +53,6 @@ def _is_loss(value: Any) -> TypeGuard[Loss | type[Loss]]:
     return isinstance(value, Loss) or (inspect.isclass(value) and issubclass(value, Loss) and value is not Loss)
 
 
-def _own_losses(module: ModuleType) -> dict[str, type[Loss]]:
-    """Returns the loss classes that the module itself defines, without private ones."""
-    classes = {name: value for name, value in vars(module).items() if _is_loss(value) and isinstance(value, type)}
-    return {name: cls for name, cls in classes.items() if cls.__module__ == module.__name__ and name[0] != "_"}
-
-
 def _named(module: ModuleType, name: str, place: str) -> Loss | type[Loss]:
     if not name.isidentifier():
         raise InputError(
@@ -65,7 +60,7 @@ def _named(module: ModuleType, name: str, place: str) -> Loss | type[Loss]:
             f"`my_loss = {name.partition('(')[0]}(...)` in the file and check {place}:my_loss."
         )
     if not hasattr(module, name):
-        known = [key for key, value in vars(module).items() if _is_loss(value)]
+        known = losses_in(module)
         hint = did_you_mean(name, known) if known else " It holds no loss."
         raise InputError(f"{place!r} has no {name!r}.{hint}")
     found = getattr(module, name)
@@ -82,7 +77,7 @@ def _described(value: Any) -> str:
 
 
 def _only(module: ModuleType, place: str) -> type[Loss]:
-    own = _own_losses(module)
+    own = {name: value for name, value in losses_in(module).items() if isinstance(value, type)}
     whole = [name for name, value in own.items() if not inspect.isabstract(value)] or list(own)
     if not whole:
         raise InputError(
