@@ -87,13 +87,13 @@ def train(state: TrainingState, timetable: Timetable, hooks: Hooks) -> Iterator[
             return_freed()
         if evaluate and hooks.evaluate is not None:
             evaluated = _evaluate(state, hooks)
+            return_freed()
             yield evaluated
             if isinstance(evaluated, Diverged):
                 yield Finished(state.turn, "diverged")
                 return
             best = evaluated.best
         if save and hooks.save is not None:
-            return_freed()
             yield CheckpointSaved(state.turn, hooks.save(state, best))
             return_freed()
         if stopping and state.turn < timetable.turns:
