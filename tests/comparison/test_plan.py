@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from genloss.comparison.conclusion import headline
+from genloss.comparison.conclusion import headline, ranked, standing_of
 from genloss.comparison.engine import Result
 from genloss.comparison.plan import lock, locked_facts, make_plan
 from genloss.comparison.run import Comparison
@@ -94,8 +94,11 @@ def test_a_field_of_the_loss_that_was_varied_is_no_other_difference(field):
 def test_numbers_of_different_conventions_are_not_ranked(tmp_path):
     plan, _ = make_plan("ring_gan", [], ["loss=hinge,minimax"], 1)
     results = {cell: Result("finished", signature=f"mmd2|features:{place}") for place, cell in enumerate(plan.cells)}
-    summaries = tuple(Summary(variant.name, (float(place),)) for place, variant in enumerate(plan.variants))
-    first, *others = headline(Comparison(plan, tmp_path, {}, results, summaries))
+    summaries = tuple(Summary(variant.name, (-float(place),)) for place, variant in enumerate(plan.variants))
+    comparison = Comparison(plan, tmp_path, {}, results, summaries)
+    assert standing_of(comparison).best is None
+    assert ranked(comparison) == list(summaries)
+    first, *others = headline(comparison)
     assert "do not compare" in first
     assert "features:0 and as mmd2|features:1" in first
     assert not any("best" in sentence for sentence in others)

@@ -65,8 +65,8 @@ def check_plan(plan: Plan) -> dict[str, Any]:
     if plan.metric == "bound" and len(set(bounds.values())) > 1:
         named = ", ".join(f"{name}: {bound}" for name, bound in bounds.items())
         raise InputError(
-            f"the variants report different bounds of log p(x) ({named}), of which one is tighter than the other for "
-            "the same model: they do not compare. Add evaluation.metric=mmd2."
+            f"the variants report different bounds of log p(x) ({named}), which do not compare; give all the same one, "
+            "or add evaluation.metric=mmd2."
         )
     assert first is not None
     built, evaluator = first

@@ -56,7 +56,12 @@ def summary_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def ranked(comparison: Comparison) -> list[Summary]:
-    """The variants from the best mean to the worst, then those without an interval, last those without a number."""
+    """The variants from the best mean to the worst, then those without an interval, last those without a number.
+
+    Numbers of different conventions have no order: then it is the plan's.
+    """
+    if len(comparison.conventions) > 1:
+        return list(comparison.summaries)
     sign = -1.0 if comparison.plan.higher_is_better else 1.0
 
     def place(summary: Summary) -> tuple[bool, float]:
@@ -67,15 +72,16 @@ def ranked(comparison: Comparison) -> list[Summary]:
 
 def standing_of(comparison: Comparison) -> Standing:
     """Returns which variants the intervals separate from the best mean, in the order of their means."""
+    if len(comparison.conventions) > 1:
+        return Standing(None, (), (), tuple(summary.name for summary in comparison.summaries))
     return standing(ranked(comparison), higher_is_better=comparison.plan.higher_is_better)
 
 
 def headline(comparison: Comparison) -> list[str]:
     """Returns what the numbers allow to say, in sentences; never more than the intervals do."""
     plan, seeds = comparison.plan, len(comparison.plan.seeds)
-    conventions = sorted({result.signature for result in comparison.results.values() if result.signature})
-    if len(conventions) > 1:
-        sentences = [f"The numbers do not compare: they were measured as {' and as '.join(conventions)}."]
+    if len(comparison.conventions) > 1:
+        sentences = [f"The numbers do not compare: they were measured as {' and as '.join(comparison.conventions)}."]
     else:
         sentences = _order(comparison)
     if comparison.failed:

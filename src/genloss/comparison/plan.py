@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -234,8 +234,8 @@ def _differences(variants: Sequence[Variant], varied: Sequence[str]) -> dict[str
     # `model` names a family: what else differs below it was not asked for
     own = [*varied, "model.name"] if "model" in varied else varied
     # Of two losses all fields differ: one difference. Of one loss, only those that do.
-    whole = len({json.dumps(variant.recipe["loss"]["name"]) for variant in variants}) > 1
-    leaves = {variant.name: dict(_leaves(variant.recipe, "", {"loss"} if whole else set())) for variant in variants}
+    whole = "loss" if len({variant.recipe["loss"]["name"] for variant in variants}) > 1 else None
+    leaves = {variant.name: dict(_leaves(variant.recipe, "", whole)) for variant in variants}
     keys = dict.fromkeys(key for tree in leaves.values() for key in tree)
     return {
         key: {name: tree.get(key) for name, tree in leaves.items()}
@@ -245,11 +245,11 @@ def _differences(variants: Sequence[Variant], varied: Sequence[str]) -> dict[str
     }
 
 
-def _leaves(node: Mapping[str, Any], prefix: str, whole: Set[str]) -> list[tuple[str, Any]]:
+def _leaves(node: Mapping[str, Any], prefix: str, whole: str | None) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for key, value in node.items():
         path = f"{prefix}{key}"
-        if isinstance(value, dict) and path not in whole and value:
+        if isinstance(value, dict) and path != whole and value:
             found += _leaves(value, f"{path}.", whole)
         else:
             found.append((path, value))

@@ -106,6 +106,7 @@ def _result_section(comparison: Comparison) -> list[str]:
         )
         mean = "" if summary.mean is None else _number(summary.mean)
         untold = "one finished seed: no interval" if summary.finished else "no finished seed"
+        untold = "not comparable" if len(comparison.conventions) > 1 else untold
         rows.append([summary.name, mean, interval, verdicts.get(summary.name, untold), *seeds])
     head = ["variant", "mean", "95 % t-interval", "by the intervals", *(f"seed {seed}" for seed in plan.seeds)]
     floor = comparison.facts["floor"]

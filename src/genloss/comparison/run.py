@@ -34,6 +34,11 @@ class Comparison:
     summaries: tuple[Summary, ...]
 
     @property
+    def conventions(self) -> list[str]:
+        """The signatures of the compared metric; numbers of different ones do not compare."""
+        return sorted({result.signature for result in self.results.values() if result.signature})
+
+    @property
     def failed(self) -> int:
         """The number of cells that gave no number."""
         return sum(len(summary.failures) for summary in self.summaries)

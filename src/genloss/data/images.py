@@ -55,7 +55,7 @@ REMARKS = {
 
 _DEEP = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
 _GREY = {"1", "L", "LA", "La", *_DEEP}
-_ORIENTATION = 0x0112
+_WIDTH, _HEIGHT, _ORIENTATION = 0x0100, 0x0101, 0x0112  # tags of TIFF and EXIF
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -120,8 +120,10 @@ def header(file: Path | BytesIO) -> tuple[int, tuple[int, int]]:
     if isinstance(file, Path) and file.exists() and not file.is_file():  # to read a pipe would wait for ever
         raise OSError("it is no regular file")
     with Image.open(file) as image:
-        width, height = image.size
-        turned = image.format != "TIFF" and _orientation(image, file) in (5, 6, 7, 8)  # a TIFF's size is upright
+        # Newer Pillow turns the size of a TIFF, older does not; its tags hold what is stored.
+        tags = getattr(image, "tag_v2", None) if image.format == "TIFF" else None
+        width, height = (tags[_WIDTH], tags[_HEIGHT]) if tags is not None else image.size
+        turned = _orientation(image, file) in (5, 6, 7, 8)
         return 1 if image.mode in _GREY else 3, (height, width) if turned else (width, height)
 
 
